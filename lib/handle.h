@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* What the library's own files may do with a handle beyond include/vram.h. */
+#ifndef VRAM_LIB_HANDLE_H
+#define VRAM_LIB_HANDLE_H
+
+#include "lib/driver.h"
+#include "lib/source/source.h"
+
+/* Records an error for the calling thread; returns its result. */
+int handle_fail(struct vram *vram, const struct err *err);
+
+const char *handle_root(const struct vram *vram);
+const struct driver *handle_driver(const struct vram *vram);
+
+/* As vram_snapshot_take(), with the error for the caller too. */
+int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot, struct err *err);
+
+/* What the open source says of itself; nothing where none is open. */
+void handle_describe(struct vram *vram, source_fact_function fact, void *data);
+
+#endif

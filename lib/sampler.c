@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: MIT */
+#include "lib/sampler.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STACK_SIZE ((size_t)1 << 20)
+/* One thread may be stuck in one device while another goes on; two stuck threads mean the driver. */
+#define MOST_STUCK 2
+
+/* An open source and the threads that are inside it. The last to leave a discarded one closes it. */
+struct opened {
+    void *source;
+    unsigned users;
+    bool discarded;
+};
+
+/* One thread's way through the devices. */
+struct source_watch {
+    struct source_sink sink; /* first, so that the sink's functions find the rest */
+    struct sampler *sampler;
+    bool given_up;
+    const char *call; /* NULL: not inside a driver call */
+    size_t device;
+    uint64_t since_ns;
+};
+
+enum request {
+    REQUEST_NONE,
+    REQUEST_PASS,
+    REQUEST_END,
+};
+
+struct sampler {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* everything below: one condition, few waiters */
+    const struct source_ops *ops;
+    struct source_config config;
+    uint64_t limit_ns;
+
+    unsigned threads;            /* that exist, stuck ones included */
+    unsigned stuck;              /* of them, given up */
+    pthread_t worker;            /* the one that is not stuck */
+    bool has_worker;
+    bool ending;                 /* no thread starts anything new */
+    bool orphaned;               /* its owner has left: the last thread frees it */
+    struct source_watch *active; /* the worker's pass, while it runs */
+    struct opened *opened;       /* NULL: the source is not open */
+
+    uint64_t asked, begun, served; /* tickets */
+    uint32_t take;               /* what the next pass is to ask for */
+    uint32_t pass_take;          /* what the current one asks for */
+    bool resume;                 /* go on with the current pass: its first thread was given up */
+    int result;                  /* of the pass that served last */
+    struct err err;
+    bool driver_hung;            /* the driver as a whole */
+    const char *driver_call;
+    uint64_t driver_since_ns;
+
+    struct source_identity identity;
+    size_t count;
+    struct board_entry *entries;
+    bool *done;                  /* devices reported in the current pass */
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ---- Reports --------------------------------------------------------------------------------- */
+
+static void report_unref(struct report *report)
+{
+    if (!report || atomic_fetch_sub(&report->references, 1) != 1) {
+        return;
+    }
+    for (size_t i = 0; i < report->count; i++) {
+        source_gpu_done(&report->gpus[i]);
+    }
+    free(report->gpus);
+    free(report);
+}
+
+static struct report *report_new(struct source_gpu *gpus, size_t count)
+{
+    struct report *report = malloc(sizeof(*report));
+    if (!report) {
+        for (size_t i = 0; i < count; i++) {
+            source_gpu_done(&gpus[i]);
+        }
+        free(gpus);
+        return NULL;
+    }
+    atomic_init(&report->references, 1);
+    report->taken_ns = now_ns();
+    report->count = count;
+    report->gpus = gpus;
+    return report;
+}
+
+void board_done(struct board *board)
+{
+    for (size_t i = 0; i < board->count; i++) {
+        report_unref(board->entries[i].report);
+    }
+    free(board->entries);
+    *board = (struct board){0};
+}
+
+/* Hands out what is known; called with the lock held. */
+static int copy_board(struct sampler *s, struct board *ret_board, struct err *err)
+{
+    struct board board = {.identity = s->identity, .count = s->count};
+    board.entries = calloc(s->count ? s->count : 1, sizeof(*board.entries));
+    if (!board.entries) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        board.entries[i] = s->entries[i];
+        if (s->driver_hung && !board.entries[i].hung) {
+            board.entries[i].hung = true;
+            board.entries[i].hung_call = s->driver_call;
+            board.entries[i].hung_since_ns = s->driver_since_ns;
+        }
+        if (board.entries[i].report) {
+            atomic_fetch_add(&board.entries[i].report->references, 1);
+        }
+    }
+    *ret_board = board;
+    return 0;
+}
+
+static void clear_entries(struct sampler *s, size_t from)
+{
+    for (size_t i = from; i < s->count; i++) {
+        report_unref(s->entries[i].report);
+    }
+    s->count = from < s->count ? from : s->count;
+}
+
+/* ---- The sink and the watch: what the source calls ------------------------------------------- */
+
+static struct source_watch *watch_of(struct source_sink *sink)
+{
+    return (struct source_watch *)sink;
+}
+
+static void sink_identity(struct source_sink *sink, const struct source_identity *identity)
+{
+    struct source_watch *watch = watch_of(sink);
+    pthread_mutex_lock(&watch->sampler->lock);
+    if (!watch->given_up) {
+        watch->sampler->identity = *identity;
+    }
+    pthread_mutex_unlock(&watch->sampler->lock);
+}
+
+static int resize(struct sampler *s, size_t count)
+{
+    if (count > s->count) {
+        struct board_entry *entries = realloc(s->entries, count * sizeof(*entries));
+        if (!entries) {
+            return -ENOMEM;
+        }
+        s->entries = entries;
+        bool *done = realloc(s->done, count * sizeof(*done));
+        if (!done) {
+            return -ENOMEM;
+        }
+        s->done = done;
+        memset(entries + s->count, 0, (count - s->count) * sizeof(*entries));
+        memset(done + s->count, 0, (count - s->count) * sizeof(*done));
+        s->count = count;
+    }
+    clear_entries(s, count);
+    return 0;
+}
+
+static int sink_begin(struct source_sink *sink, size_t device_count)
+{
+    struct source_watch *watch = watch_of(sink);
+    pthread_mutex_lock(&watch->sampler->lock);
+    int r = watch->given_up ? -ECANCELED : resize(watch->sampler, device_count);
+    pthread_mutex_unlock(&watch->sampler->lock);
+    return r;
+}
+
+static bool sink_skip(struct source_sink *sink, size_t device)
+{
+    struct source_watch *watch = watch_of(sink);
+    struct sampler *s = watch->sampler;
+    pthread_mutex_lock(&s->lock);
+    bool skip = watch->given_up || device >= s->count || s->done[device] || s->entries[device].hung;
+    pthread_mutex_unlock(&s->lock);
+    return skip;
+}
+
+static void sink_device(struct source_sink *sink, size_t device, struct source_gpu *gpus, size_t count)
+{
+    struct source_watch *watch = watch_of(sink);
+    struct sampler *s = watch->sampler;
+    struct report *report = report_new(gpus, count);
+    pthread_mutex_lock(&s->lock);
+    if (report && !watch->given_up && device < s->count) {
+        struct report *old = s->entries[device].report;
+        s->entries[device].report = report;
+        s->done[device] = true;
+        report = old;
+    }
+    pthread_mutex_unlock(&s->lock);
+    report_unref(report);
+}
+
+bool watch_enter(struct source_watch *watch, size_t device, const char *call)
+{
+    pthread_mutex_lock(&watch->sampler->lock);
+    watch->device = device;
+    watch->call = call;
+    watch->since_ns = now_ns();
+    bool wanted = !watch->given_up;
+    pthread_mutex_unlock(&watch->sampler->lock);
+    return wanted;
+}
+
+bool watch_leave(struct source_watch *watch)
+{
+    pthread_mutex_lock(&watch->sampler->lock);
+    watch->call = NULL;
+    bool wanted = !watch->given_up;
+    pthread_mutex_unlock(&watch->sampler->lock);
+    return wanted;
+}
+
+/* ---- The worker ------------------------------------------------------------------------------ */
+
+static void close_opened(struct sampler *s, struct opened *opened)
+{
+    s->ops->close(opened->source);
+    free(opened);
+}
+
+/* Leaves an open source; whoever leaves a discarded one last closes it. Called with the lock held,
+ * which is given up meanwhile. */
+static void leave(struct sampler *s, struct opened *opened)
+{
+    if (--opened->users == 0 && opened->discarded) {
+        pthread_mutex_unlock(&s->lock);
+        close_opened(s, opened);
+        pthread_mutex_lock(&s->lock);
+    }
+}
+
+/* The source is of no more use: the next pass opens it anew. Called with the lock held and one's own
+ * use of it still counted. */
+static void discard(struct sampler *s, struct opened *opened)
+{
+    opened->discarded = true;
+    if (s->opened == opened) {
+        s->opened = NULL;
+    }
+}
+
+/* Enters the open source, opening it first where need be. Called without the lock. */
+static int enter(struct sampler *s, struct source_watch *watch, struct opened **ret_opened,
+                 struct err *err)
+{
+    pthread_mutex_lock(&s->lock);
+    struct opened *opened = s->opened;
+    if (opened) {
+        opened->users++;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (opened) {
+        *ret_opened = opened;
+        return 0;
+    }
+    opened = calloc(1, sizeof(*opened));
+    if (!opened) {
+        return err_no_memory(err);
+    }
+    int r = s->ops->open(&opened->source, &s->config, watch, err);
+    if (r < 0) {
+        free(opened);
+        return r;
+    }
+    opened->users = 1;
+    pthread_mutex_lock(&s->lock);
+    if (watch->given_up) {
+        opened->discarded = true;
+        leave(s, opened);
+        r = -ECANCELED;
+    } else {
+        s->opened = opened;
+        *ret_opened = opened;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+/* One way through the devices, and a second with a fresh source where the first says that the driver was
+ * restarted underneath. */
+static int run_pass(struct sampler *s, struct source_watch *watch, uint32_t take, struct err *err)
+{
+    for (int try = 0;; try++) {
+        struct opened *opened = NULL;
+        int r = enter(s, watch, &opened, err);
+        if (r < 0) {
+            return r;
+        }
+        r = s->ops->sample(opened->source, take, &watch->sink, watch, err);
+        pthread_mutex_lock(&s->lock);
+        if (r < 0 && r != -ECANCELED && r != -ENOMEM) {
+            discard(s, opened);
+        }
+        leave(s, opened);
+        pthread_mutex_unlock(&s->lock);
+        if (r != -EAGAIN || try) {
+            return r == -EAGAIN ? -EIO : r;
+        }
+    }
+}
+
+/* A thread that was given up has come back: its device may be asked again. Called with the lock held. */
+static void come_back(struct sampler *s, const struct source_watch *watch)
+{
+    s->stuck--;
+    if (watch->device < s->count) {
+        s->entries[watch->device].hung = false;
+    }
+    s->driver_hung = false;
+}
+
+static void free_sampler(struct sampler *s)
+{
+    clear_entries(s, 0);
+    free(s->entries);
+    free(s->done);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+/* The end of a thread. Called with the lock held; gives it up. */
+static void end_thread(struct sampler *s)
+{
+    s->threads--;
+    bool last = s->threads == 0 && s->orphaned;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    if (last) {
+        free_sampler(s);
+    }
+}
+
+/* Closes the source on the way out, unless somebody is stuck in it. Called with the lock held. */
+static void close_source(struct sampler *s)
+{
+    struct opened *opened = s->opened;
+    if (opened) {
+        opened->users++;
+        discard(s, opened);
+        leave(s, opened);
+    }
+}
+
+/* Waits for something to do. False: the end. Called with the lock held. */
+static bool next_pass(struct sampler *s)
+{
+    while (s->begun == s->asked && !s->resume && !s->ending) {
+        pthread_cond_wait(&s->changed, &s->lock);
+    }
+    if (!s->resume && !s->ending) {
+        s->begun = s->asked;
+        s->pass_take = s->take;
+        s->take = 0;
+        if (s->count) {
+            memset(s->done, 0, s->count * sizeof(*s->done));
+        }
+    }
+    s->resume = false;
+    return !s->ending;
+}
+
+static void *work(void *data)
+{
+    struct sampler *s = data;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        if (!next_pass(s)) {
+            close_source(s);
+            break;
+        }
+        struct source_watch watch = {
+            .sink = {sink_identity, sink_begin, sink_skip, sink_device},
+            .sampler = s,
+            .device = WATCH_NO_DEVICE,
+        };
+        struct err err = {0};
+        uint64_t ticket = s->begun;
+        uint32_t take = s->pass_take;
+        s->active = &watch;
+        pthread_mutex_unlock(&s->lock);
+
+        int r = run_pass(s, &watch, take, &err);
+
+        pthread_mutex_lock(&s->lock);
+        if (watch.given_up) {
+            come_back(s, &watch);
+            break;
+        }
+        s->active = NULL;
+        s->result = r;
+        s->err = err;
+        s->served = ticket;
+        s->driver_hung = false;
+        pthread_cond_broadcast(&s->changed);
+    }
+    end_thread(s);
+    return NULL;
+}
+
+/* Starts a worker with all signals blocked: they are the program's. Called with the lock held. */
+static int start_worker(struct sampler *s, struct err *err)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    if (pthread_attr_init(&attributes) != 0) {
+        return err_no_memory(err);
+    }
+    (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&s->worker, &attributes, work, s);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    if (r != 0) {
+        return err_set(err, -r, "out_of_memory", "no thread could be started: %s", strerror(r));
+    }
+    s->threads++;
+    s->has_worker = true;
+    return 0;
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+static void wait_until(struct sampler *s, uint64_t deadline_ns)
+{
+    struct timespec deadline = {(time_t)(deadline_ns / 1000000000u), (long)(deadline_ns % 1000000000u)};
+    (void)pthread_cond_timedwait(&s->changed, &s->lock, &deadline);
+}
+
+/* Lets the worker's current call be, and sends a second worker after the other devices. Called with
+ * the lock held. */
+static void give_up(struct sampler *s)
+{
+    struct source_watch *watch = s->active;
+    watch->given_up = true;
+    s->active = NULL;
+    s->stuck++;
+    s->has_worker = false;
+    (void)pthread_detach(s->worker);
+    if (watch->device < s->count) {
+        s->entries[watch->device].hung = true;
+        s->entries[watch->device].hung_call = watch->call;
+        s->entries[watch->device].hung_since_ns = watch->since_ns;
+    }
+    bool whole = watch->device == WATCH_NO_DEVICE || s->stuck >= MOST_STUCK;
+    if (!whole) {
+        s->resume = true; /* the same pass again, without what is done and what hangs */
+        whole = start_worker(s, NULL) < 0;
+    }
+    if (whole) {
+        s->driver_hung = true;
+        s->driver_call = watch->call;
+        s->driver_since_ns = watch->since_ns;
+    }
+    pthread_cond_broadcast(&s->changed);
+}
+
+/* Waits for the pass that serves `ticket`, giving up calls that outlast the limit. Called with the
+ * lock held. False: the driver as a whole does not answer. */
+static bool await(struct sampler *s, uint64_t ticket)
+{
+    while (s->served < ticket && !s->driver_hung) {
+        struct source_watch *watch = s->active;
+        uint64_t now = now_ns();
+        uint64_t start = watch && watch->call ? watch->since_ns : now;
+        if (now - start >= s->limit_ns) {
+            give_up(s);
+        } else {
+            wait_until(s, start + s->limit_ns);
+        }
+    }
+    return s->served >= ticket;
+}
+
+/* Whether a worker can be had. Called with the lock held. */
+static int ready(struct sampler *s, struct err *err)
+{
+    if (s->has_worker || s->driver_hung) {
+        return 0;
+    }
+    return start_worker(s, err);
+}
+
+static int answer(struct sampler *s, bool served, struct board *ret_board, struct err *err)
+{
+    if (served && s->result < 0) {
+        if (err) {
+            *err = s->err;
+        }
+        return s->result;
+    }
+    if (!served && !s->count) {
+        return err_set(err, -ETIMEDOUT, "driver_hung",
+                       "the NVIDIA driver does not answer: %s has not returned for %" PRIu64 " s",
+                       s->driver_call, (now_ns() - s->driver_since_ns) / 1000000000u);
+    }
+    return copy_board(s, ret_board, err);
+}
+
+int sampler_sample(struct sampler *s, uint32_t take, struct board *ret_board, struct err *err)
+{
+    pthread_mutex_lock(&s->lock);
+    int r = ready(s, err);
+    if (r == 0) {
+        bool served = false;
+        if (!s->driver_hung) {
+            if (s->begun == s->asked) { /* nobody else waits for the next pass to begin */
+                s->asked++;
+            }
+            uint64_t ticket = s->asked;
+            s->take |= take;
+            pthread_cond_broadcast(&s->changed);
+            served = await(s, ticket);
+        }
+        r = answer(s, served, ret_board, err);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+struct sampler *sampler_new(const struct source_ops *ops, const struct source_config *config,
+                            uint64_t call_timeout_ns)
+{
+    struct sampler *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return NULL;
+    }
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0) {
+        free(s);
+        return NULL;
+    }
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&s->lock, NULL);
+    (void)pthread_cond_init(&s->changed, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+    s->ops = ops;
+    s->config = *config;
+    s->limit_ns = call_timeout_ns;
+    return s;
+}
+
+void sampler_describe(struct sampler *s, source_fact_function fact, void *data)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->opened && !s->opened->users) {
+        s->ops->describe(s->opened->source, fact, data);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void sampler_free(struct sampler *s)
+{
+    if (!s) {
+        return;
+    }
+    pthread_mutex_lock(&s->lock);
+    s->ending = true;
+    pthread_cond_broadcast(&s->changed);
+    /* The source's own closing is a driver call too, with the same patience. */
+    uint64_t deadline = now_ns() + s->limit_ns;
+    while (s->threads > s->stuck && now_ns() < deadline) {
+        wait_until(s, deadline);
+    }
+    bool ended = s->threads == s->stuck;
+    bool has_worker = s->has_worker;
+    pthread_t worker = s->worker;
+    s->orphaned = true;
+    bool last = s->threads == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (has_worker) {
+        (void)(ended ? pthread_join(worker, NULL) : pthread_detach(worker));
+    }
+    if (last) {
+        free_sampler(s);
+    }
+}
+
+void sampler_abandon(struct sampler *s)
+{
+    /* A thread inside the driver at the time of the fork left the driver's locks taken: then the source is
+     * left alone. The lock and the condition belong to threads that do not exist here. */
+    if (s && !s->active && !s->stuck && s->opened && !s->opened->users) {
+        s->ops->abandon(s->opened->source);
+        free(s->opened);
+    }
+}

@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: MIT */
+/* One device: its handle, who it is, its memory, its MIG instances, its health. */
+#include "lib/source/nvml.h"
+
+#include "common/path.h"
+#include "common/size.h"
+#include "common/text.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_RETRY_NS 1000000000ull
+#define LAST_RETRY_NS 30000000000ull
+#define MOST_MIG_DEVICES 64u
+
+/* Calls the driver under the watch and leaves the function where the pass was given up. */
+#define CALL(code, watch, device, name, call)                                                      \
+    do {                                                                                           \
+        if (!watch_enter(watch, device, name)) {                                                   \
+            return -ECANCELED;                                                                     \
+        }                                                                                          \
+        (code) = (call);                                                                           \
+        if (!watch_leave(watch)) {                                                                 \
+            return -ECANCELED;                                                                     \
+        }                                                                                          \
+    } while (0)
+
+/* What one device's functions need, gathered. */
+struct visit {
+    struct nvml *nvml;
+    const struct nvml_api *api;
+    struct nvml_gpu *state;
+    size_t device;
+    uint32_t take;
+    struct source_watch *watch;
+};
+
+bool nvml_is_absent(nvml_ret code)
+{
+    return code == NVML_NOT_SUPPORTED || code == NVML_FUNCTION_NOT_FOUND ||
+           code == NVML_ARGUMENT_VERSION_MISMATCH || code == NVML_DEPRECATED;
+}
+
+bool nvml_is_gone(nvml_ret code)
+{
+    return code == NVML_GPU_IS_LOST || code == NVML_RESET_REQUIRED || code == NVML_GPU_NOT_FOUND;
+}
+
+static void lose(struct nvml_gpu *state, nvml_ret code)
+{
+    state->handle = NULL;
+    state->lost_code = code;
+    state->retry_after_ns = state->retry_after_ns ? state->retry_after_ns * 2 : FIRST_RETRY_NS;
+    if (state->retry_after_ns > LAST_RETRY_NS) {
+        state->retry_after_ns = LAST_RETRY_NS;
+    }
+    state->retry_at_ns = nvml_now_ns() + state->retry_after_ns;
+}
+
+/* ---- Identity -------------------------------------------------------------------------------- */
+
+static void fill_identity(const struct nvml_gpu *state, struct source_gpu *gpu)
+{
+    source_gpu_init(gpu);
+    gpu->index = state->index;
+    memcpy(gpu->uuid, state->uuid, sizeof(gpu->uuid));
+    memcpy(gpu->name, state->name, sizeof(gpu->name));
+    memcpy(gpu->pci, state->pci, sizeof(gpu->pci));
+}
+
+/* A device that answers nothing: who it was, and why. Takes the place of a card's pools. */
+static int report_absence(struct visit *v, struct source_sink *sink, uint32_t gpu_state, nvml_ret code)
+{
+    struct source_gpu *gpu = malloc(sizeof(*gpu));
+    if (!gpu) {
+        return -ENOMEM;
+    }
+    fill_identity(v->state, gpu);
+    gpu->state = gpu_state;
+    if (code != NVML_SUCCESS) {
+        source_gpu_problem(gpu, "device", nvml_return_word(code), "%s (%d)", nvml_return_text(code), code);
+    }
+    sink->device(sink, v->device, gpu, 1);
+    return 0;
+}
+
+static int identify(struct visit *v, nvml_device handle, char *uuid, char *name)
+{
+    nvml_ret code;
+    char text[NVML_UUID_SIZE] = "";
+    if (v->api->uuid) {
+        CALL(code, v->watch, v->device, v->api->names.uuid, v->api->uuid(handle, text, sizeof(text)));
+        if (code == NVML_SUCCESS) {
+            (void)text_copy_n(uuid, sizeof(text), text, sizeof(text));
+        }
+    }
+    text[0] = '\0';
+    if (v->api->name) {
+        CALL(code, v->watch, v->device, v->api->names.name, v->api->name(handle, text, sizeof(text)));
+        if (code == NVML_SUCCESS) {
+            (void)text_copy_n(name, sizeof(text), text, sizeof(text));
+        }
+    }
+    return 0;
+}
+
+/* From the numbers: the text that NVML has for it is in another form, and empty from old drivers. */
+static int locate(struct visit *v)
+{
+    struct nvml_pci pci = {0};
+    nvml_ret code = NVML_FUNCTION_NOT_FOUND;
+    if (v->api->pci) {
+        CALL(code, v->watch, v->device, v->api->names.pci, v->api->pci(v->state->handle, &pci));
+    }
+    if (code == NVML_SUCCESS) {
+        (void)snprintf(v->state->pci, sizeof(v->state->pci), "%04x:%02x:%02x.0", pci.domain,
+                       pci.bus & 0xFF, pci.device & 0xFF);
+    }
+    return 0;
+}
+
+/* Finds the device. Returns NVML's code, or -ECANCELED. By its address where that is known: it touches
+ * this device alone, and an index may have moved. */
+static int acquire(struct visit *v)
+{
+    nvml_ret code;
+    struct nvml_gpu *state = v->state;
+    if (state->pci[0] && v->api->by_pci) {
+        CALL(code, v->watch, v->device, v->api->names.by_pci,
+             v->api->by_pci(state->pci, &state->handle));
+    } else {
+        CALL(code, v->watch, v->device, v->api->names.by_index,
+             v->api->by_index(state->index, &state->handle));
+    }
+    if (code != NVML_SUCCESS) {
+        state->handle = NULL;
+        return code;
+    }
+    state->retry_after_ns = 0;
+    int r = identify(v, state->handle, state->uuid, state->name);
+    return r < 0 ? r : locate(v);
+}
+
+/* Says who the device is before it is asked for anything, so that one that hangs at the first question
+ * has a name. */
+static int introduce(struct visit *v, struct source_sink *sink)
+{
+    int r = v->state->introduced ? 0 : report_absence(v, sink, VRAM_GPU_OK, NVML_SUCCESS);
+    v->state->introduced |= r == 0;
+    return r;
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+/* The machine's memory, for a GPU that has none of its own. Used is what its processes hold, which
+ * sum_unified() adds once they are known. */
+static void unified_memory(const char *root, struct source_gpu *gpu)
+{
+    char text[4096];
+    uint64_t total = 0, available = 0;
+    gpu->memory_kind = VRAM_MEMORY_UNIFIED;
+    if (path_read(root, "/proc/meminfo", text, sizeof(text)) > 0) {
+        const char *line = strstr(text, "MemTotal:");
+        bool known = line && sscanf(line, "MemTotal: %" SCNu64, &total) == 1;
+        line = strstr(text, "MemAvailable:");
+        known = known && line && sscanf(line, "MemAvailable: %" SCNu64, &available) == 1;
+        if (known && total < UINT64_MAX / KIB && available <= total) {
+            gpu->total_bytes = total * KIB;
+            gpu->free_bytes = available * KIB;
+            return;
+        }
+    }
+    source_gpu_problem(gpu, "memory", "no_meminfo",
+                       "this GPU uses the machine's memory, and /proc/meminfo could not be read");
+}
+
+static void sum_unified(struct source_gpu *gpu)
+{
+    if (gpu->memory_kind != VRAM_MEMORY_UNIFIED || !gpu->processes_known) {
+        return;
+    }
+    uint64_t sum = 0;
+    for (size_t i = 0; i < gpu->process_count; i++) {
+        uint64_t used = gpu->processes[i].used_bytes;
+        if (used == VRAM_UNKNOWN || used > UINT64_MAX - 1 - sum) {
+            return;
+        }
+        sum += used;
+    }
+    gpu->used_bytes = sum;
+}
+
+/* Figures that contradict each other come from interposers that fill in half the structure. */
+static void check_memory(struct source_gpu *gpu)
+{
+    uint64_t total = gpu->total_bytes;
+    if (gpu->free_bytes > total || gpu->used_bytes > total) {
+        source_gpu_problem(gpu, "memory", "driver_error",
+                           "the driver says %" PRIu64 " bytes used and %" PRIu64
+                           " free of %" PRIu64 "; shown as unknown",
+                           gpu->used_bytes, gpu->free_bytes, total);
+        gpu->used_bytes = gpu->free_bytes = gpu->driver_reserved_bytes = VRAM_UNKNOWN;
+    }
+}
+
+static int memory_v2(struct visit *v, nvml_device handle, struct source_gpu *gpu)
+{
+    struct nvml_memory_v2 memory = {.version = NVML_MEMORY_V2};
+    nvml_ret code;
+    CALL(code, v->watch, v->device, v->api->names.memory_v2, v->api->memory_v2(handle, &memory));
+    if (code == NVML_SUCCESS && memory.total) {
+        gpu->total_bytes = memory.total;
+        gpu->used_bytes = memory.used;
+        gpu->free_bytes = memory.free;
+        gpu->driver_reserved_bytes = memory.reserved;
+        check_memory(gpu);
+    } else if (code == NVML_SUCCESS) {
+        code = NVML_NOT_SUPPORTED; /* success with nothing in it: a GPU without memory of its own */
+    }
+    return code;
+}
+
+static int memory_v1(struct visit *v, nvml_device handle, struct source_gpu *gpu)
+{
+    struct nvml_memory_v1 memory = {0};
+    nvml_ret code;
+    CALL(code, v->watch, v->device, v->api->names.memory_v1, v->api->memory_v1(handle, &memory));
+    if (code == NVML_SUCCESS && memory.total) {
+        gpu->total_bytes = memory.total;
+        gpu->used_bytes = memory.used;
+        gpu->free_bytes = memory.free;
+        gpu->used_includes_reserved = true;
+        check_memory(gpu);
+    } else if (code == NVML_SUCCESS) {
+        code = NVML_NOT_SUPPORTED;
+    }
+    return code;
+}
+
+/* The new query, else the old one with another meaning of "used", else, only where the driver says that the
+ * GPU has no memory, the machine's. Returns NVML's code of the last call, or negative errno. */
+static int read_memory(struct visit *v, nvml_device handle, struct source_gpu *gpu)
+{
+    int code = NVML_FUNCTION_NOT_FOUND;
+    if (v->api->memory_v2 && !v->state->no_memory_v2) {
+        code = memory_v2(v, handle, gpu);
+        if (code <= NVML_SUCCESS || nvml_is_gone(code) || code == NVML_NO_PERMISSION ||
+            code == NVML_UNINITIALIZED || code == NVML_INVALID_ARGUMENT) {
+            return code;
+        }
+        if (code == NVML_FUNCTION_NOT_FOUND || code == NVML_ARGUMENT_VERSION_MISMATCH) {
+            v->state->no_memory_v2 = true;
+        }
+    }
+    int newer = code;
+    code = memory_v1(v, handle, gpu);
+    if (code == NVML_SUCCESS && !nvml_is_absent(newer)) {
+        source_gpu_problem(gpu, "memory", nvml_return_word(newer),
+                           "%s failed: %s (%d); used includes what the driver reserves",
+                           v->api->names.memory_v2, nvml_return_text(newer), newer);
+    } else if (code == NVML_NOT_SUPPORTED && gpu->memory_kind != VRAM_MEMORY_MIG) {
+        unified_memory(v->nvml->root, gpu);
+        return NVML_SUCCESS;
+    }
+    return code;
+}
+
+/* ---- Health ---------------------------------------------------------------------------------- */
+
+static int read_temperature(struct visit *v, struct source_gpu *gpu)
+{
+    nvml_ret code = NVML_FUNCTION_NOT_FOUND;
+    if (v->api->temperature_v) {
+        struct nvml_temperature_v1 t = {.version = NVML_TEMPERATURE_V1, .sensor = NVML_SENSOR_GPU};
+        CALL(code, v->watch, v->device, v->api->names.temperature_v,
+             v->api->temperature_v(v->state->handle, &t));
+        if (code == NVML_SUCCESS && t.celsius >= 0) {
+            gpu->temperature_c = (uint64_t)t.celsius;
+        }
+    }
+    if (code != NVML_SUCCESS && v->api->temperature) {
+        uint32_t celsius = 0;
+        CALL(code, v->watch, v->device, v->api->names.temperature,
+             v->api->temperature(v->state->handle, NVML_SENSOR_GPU, &celsius));
+        if (code == NVML_SUCCESS) {
+            gpu->temperature_c = celsius;
+        }
+    }
+    if (code != NVML_SUCCESS && !nvml_is_absent(code)) {
+        source_gpu_problem(gpu, "temperature", nvml_return_word(code), "temperature: %s (%d)",
+                           nvml_return_text(code), code);
+    }
+    return 0;
+}
+
+static int read_health(struct visit *v, nvml_device handle, struct source_gpu *gpu)
+{
+    int r = read_temperature(v, gpu);
+    if (r < 0 || !v->api->utilization) {
+        return r;
+    }
+    struct nvml_utilization rates = {0};
+    nvml_ret code;
+    CALL(code, v->watch, v->device, v->api->names.utilization, v->api->utilization(handle, &rates));
+    if (code == NVML_SUCCESS && rates.gpu <= 100) {
+        gpu->utilization_percent = rates.gpu;
+    } else if (code != NVML_SUCCESS && !nvml_is_absent(code)) {
+        source_gpu_problem(gpu, "utilization", nvml_return_word(code), "utilization: %s (%d)",
+                           nvml_return_text(code), code);
+    }
+    return 0;
+}
+
+/* ---- Pools ----------------------------------------------------------------------------------- */
+
+/* What a code that ends a device's sample makes of it. */
+static void end_sample(struct source_gpu *gpu, nvml_ret code)
+{
+    if (nvml_is_gone(code)) {
+        gpu->state = VRAM_GPU_LOST;
+    } else if (code == NVML_NO_PERMISSION) {
+        gpu->state = VRAM_GPU_DENIED;
+    }
+    source_gpu_problem(gpu, gpu->state == VRAM_GPU_OK ? "memory" : "device", nvml_return_word(code),
+                       "%s (%d)", nvml_return_text(code), code);
+}
+
+/* Asks one pool, a whole GPU or a MIG instance, for everything. 0 whatever it answers. */
+static int read_pool(struct visit *v, nvml_device handle, struct source_gpu *gpu)
+{
+    int r = read_memory(v, handle, gpu);
+    if (r < 0) {
+        return r;
+    }
+    if (r == NVML_UNINITIALIZED) {
+        return -EAGAIN;
+    }
+    if (r == NVML_INVALID_ARGUMENT) {
+        return -ESTALE;
+    }
+    if (r != NVML_SUCCESS) {
+        end_sample(gpu, r);
+        if (gpu->state != VRAM_GPU_OK) {
+            return 0;
+        }
+    }
+    if (v->take & VRAM_TAKE_PROCESSES) {
+        r = nvml_lists_read(v->nvml, v->state, v->device, handle, gpu, v->watch);
+        sum_unified(gpu);
+    }
+    if (r >= 0 && gpu->state == VRAM_GPU_OK && v->take & VRAM_TAKE_HEALTH) {
+        r = read_health(v, handle, gpu);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* The number under which an instance's card knows it; unknown where the driver does not say. */
+static int read_instance_id(struct visit *v, nvml_device handle, bool compute, uint64_t *ret_id)
+{
+    nvml_ret (*call)(nvml_device, uint32_t *) = compute ? v->api->compute_instance : v->api->gpu_instance;
+    uint32_t id = 0;
+    nvml_ret code = NVML_FUNCTION_NOT_FOUND;
+    if (call) {
+        CALL(code, v->watch, v->device,
+             compute ? v->api->names.compute_instance : v->api->names.gpu_instance, call(handle, &id));
+    }
+    if (code == NVML_SUCCESS) {
+        *ret_id = id;
+    }
+    return 0;
+}
+
+static int read_instance(struct visit *v, uint32_t number, nvml_device handle, struct source_gpu *gpu)
+{
+    fill_identity(v->state, gpu);
+    gpu->memory_kind = VRAM_MEMORY_MIG;
+    gpu->mig_index = number;
+    memcpy(gpu->parent_uuid, v->state->uuid, sizeof(gpu->parent_uuid));
+    gpu->uuid[0] = '\0';
+    int r = identify(v, handle, gpu->uuid, gpu->name);
+    if (r == 0) {
+        r = read_instance_id(v, handle, false, &gpu->gpu_instance_id);
+    }
+    if (r == 0) {
+        r = read_instance_id(v, handle, true, &gpu->compute_instance_id);
+    }
+    return r < 0 ? r : read_pool(v, handle, gpu);
+}
+
+/* The instances of a divided card. Their numbers have holes. */
+static int read_instances(struct visit *v, struct source_gpu *gpus, size_t room, size_t *ret_count)
+{
+    size_t count = 0;
+    for (uint32_t number = 0; number < room; number++) {
+        nvml_device handle = NULL;
+        nvml_ret code;
+        CALL(code, v->watch, v->device, v->api->names.mig_by_index,
+             v->api->mig_by_index(v->state->handle, number, &handle));
+        if (code == NVML_UNINITIALIZED) {
+            return -EAGAIN;
+        }
+        if (code != NVML_SUCCESS || !handle) {
+            continue;
+        }
+        int r = read_instance(v, number, handle, &gpus[count]);
+        count++;
+        *ret_count = count;
+        if (r == -ESTALE) { /* the instance was destroyed since: leave it out */
+            source_gpu_done(&gpus[--count]);
+            *ret_count = count;
+        } else if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* How many MIG instances the card may have; 0 where it is not divided. */
+static int mig_room(struct visit *v, uint32_t *ret_room)
+{
+    uint32_t current = 0, pending = 0, room = 0;
+    nvml_ret code = NVML_FUNCTION_NOT_FOUND;
+    if (v->api->mig_mode && v->api->mig_count && v->api->mig_by_index) {
+        CALL(code, v->watch, v->device, v->api->names.mig_mode,
+             v->api->mig_mode(v->state->handle, &current, &pending));
+    }
+    if (code == NVML_SUCCESS && current) {
+        CALL(code, v->watch, v->device, v->api->names.mig_count,
+             v->api->mig_count(v->state->handle, &room));
+        *ret_room = code != NVML_SUCCESS ? 0 : room < MOST_MIG_DEVICES ? room : MOST_MIG_DEVICES;
+    }
+    return 0;
+}
+
+static int read_card(struct visit *v, struct source_gpu *gpus, uint32_t room, size_t *ret_count)
+{
+    if (room) {
+        int r = read_instances(v, gpus, room, ret_count);
+        if (r < 0 || *ret_count) {
+            return r;
+        }
+    }
+    fill_identity(v->state, &gpus[0]);
+    *ret_count = 1;
+    if (room) {
+        source_gpu_problem(&gpus[0], "device", "mig_without_instance",
+                           "MIG is on and the card has no instance, so that no program can use it");
+    }
+    return read_pool(v, v->state->handle, &gpus[0]);
+}
+
+static void free_gpus(struct source_gpu *gpus, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        source_gpu_done(&gpus[i]);
+    }
+    free(gpus);
+}
+
+static int sample_card(struct visit *v, struct source_sink *sink)
+{
+    uint32_t room = 0;
+    int r = mig_room(v, &room);
+    if (r < 0) {
+        return r;
+    }
+    struct source_gpu *gpus = calloc(room ? room : 1, sizeof(*gpus));
+    if (!gpus) {
+        return -ENOMEM;
+    }
+    size_t count = 0;
+    r = read_card(v, gpus, room, &count);
+    if (r < 0) {
+        free_gpus(gpus, count);
+        return r;
+    }
+    if (gpus[0].state == VRAM_GPU_LOST) {
+        lose(v->state, NVML_GPU_IS_LOST);
+    }
+    uint64_t utilization = gpus[0].utilization_percent;
+    v->state->busy = gpus[0].process_count || (utilization && utilization != VRAM_UNKNOWN);
+    sink->device(sink, v->device, gpus, count);
+    return 0;
+}
+
+/* A failed look-up. An "unknown error" for one device, while the driver itself works, is a lost one. */
+static int report_failure(struct visit *v, struct source_sink *sink, nvml_ret code)
+{
+    if (code == NVML_UNINITIALIZED) {
+        return -EAGAIN;
+    }
+    if (code == NVML_NO_PERMISSION) {
+        return report_absence(v, sink, VRAM_GPU_DENIED, code);
+    }
+    lose(v->state, code);
+    return report_absence(v, sink, VRAM_GPU_LOST, code);
+}
+
+int nvml_gpu_sample(struct nvml *nvml, size_t device, uint32_t take, struct source_sink *sink,
+                    struct source_watch *watch)
+{
+    struct visit v = {nvml, &nvml->api, &nvml->gpus[device], device, take, watch};
+    if (v.state->runtime_managed && !nvml->config.wake && nvml_is_suspended(nvml->root, v.state->pci)) {
+        return report_absence(&v, sink, VRAM_GPU_ASLEEP, NVML_SUCCESS);
+    }
+    if (!v.state->handle && v.state->retry_after_ns && nvml_now_ns() < v.state->retry_at_ns) {
+        return report_absence(&v, sink, VRAM_GPU_LOST, v.state->lost_code);
+    }
+    /* A handle that is no longer accepted (the card was reset or divided anew) is looked up once more. */
+    for (int try = 0;; try++) {
+        if (!v.state->handle) {
+            int code = acquire(&v);
+            if (code < 0) {
+                return code;
+            }
+            if (code != NVML_SUCCESS) {
+                return report_failure(&v, sink, code);
+            }
+        }
+        int r = introduce(&v, sink);
+        r = r < 0 ? r : sample_card(&v, sink);
+        if (r != -ESTALE) {
+            return r;
+        }
+        v.state->handle = NULL;
+        if (try) {
+            return report_failure(&v, sink, NVML_INVALID_ARGUMENT);
+        }
+    }
+}
