@@ -108,6 +108,126 @@ struct nvml_temperature_v1 {
 };
 #define NVML_TEMPERATURE_V1 NVML_STRUCT_VERSION(struct nvml_temperature_v1, 1)
 
+struct nvml_bar1 {
+    uint64_t total, free, used;
+};
+
+struct nvml_process_detail { /* 32 bytes, in the detail list of all drivers that have it */
+    uint32_t pid;
+    uint64_t used_bytes;
+    uint32_t gpu_instance, compute_instance;
+    uint64_t protected_bytes;
+};
+
+struct nvml_process_detail_list {
+    uint32_t version; /* NVML_PROCESS_DETAIL_LIST_V1 */
+    uint32_t mode;    /* 0 compute, 1 graphics, 2 MPS, 3 all (from 610) */
+    uint32_t count;   /* in: entries there is room for, out: entries there are */
+    struct nvml_process_detail *entries;
+};
+#define NVML_PROCESS_DETAIL_LIST_V1 NVML_STRUCT_VERSION(struct nvml_process_detail_list, 1)
+
+struct nvml_process_utilization {
+    uint32_t pid;
+    uint64_t timestamp_us;
+    uint32_t sm, memory, encoder, decoder; /* percent */
+};
+
+struct nvml_process_utilization_v1 {
+    uint64_t timestamp_us;
+    uint32_t pid, sm, memory, encoder, decoder, jpeg, optical_flow;
+};
+
+struct nvml_processes_utilization {
+    uint32_t version; /* NVML_PROCESSES_UTILIZATION_V1 */
+    uint32_t count;
+    uint64_t last_seen_us;
+    struct nvml_process_utilization_v1 *samples;
+};
+#define NVML_PROCESSES_UTILIZATION_V1 NVML_STRUCT_VERSION(struct nvml_processes_utilization, 1)
+
+struct nvml_accounting_stats {
+    uint32_t gpu_utilization, memory_utilization;
+    uint64_t peak_bytes, time_ms, start_us;
+    uint32_t is_running;
+    uint32_t reserved[5];
+};
+
+struct nvml_accounting_stats_v2 {
+    uint32_t pid, is_running, gpu_utilization, memory_utilization;
+    uint64_t peak_bytes;
+    uint32_t sample_count;
+    uint64_t gpu_utilization_sum, memory_utilization_sum, time_ms, start_us;
+};
+
+struct nvml_event { /* nvmlEventSetWait without suffix writes the first 24 bytes */
+    nvml_device device;
+    uint64_t type; /* NVML_EVENT_… */
+    uint64_t data; /* of an Xid event: the Xid */
+    uint32_t gpu_instance, compute_instance;
+};
+#define NVML_EVENT_V1_SIZE 24
+#define NVML_EVENT_SINGLE_BIT_ECC 1u
+#define NVML_EVENT_DOUBLE_BIT_ECC 2u
+#define NVML_EVENT_PSTATE 4u
+#define NVML_EVENT_XID 8u
+#define NVML_EVENT_CLOCK 0x10u
+#define NVML_EVENT_MIG_CHANGE 0x100u
+#define NVML_EVENT_UNAVAILABLE 0x4000u
+
+typedef struct nvml_event_set *nvml_event_set; /* opaque, passed by value */
+
+struct nvml_attributes { /* of a MIG instance */
+    uint32_t multiprocessors, copy_engines, decoders, encoders, jpegs, optical_flows;
+    uint32_t gpu_slices, compute_slices;
+    uint64_t memory_mib;
+};
+
+struct nvml_confidential_state {
+    uint32_t environment, feature, developer_tools;
+};
+
+struct nvml_confidential_sizes {
+    uint64_t protected_kib, unprotected_kib;
+};
+
+struct nvml_field_value {
+    uint32_t field, scope;
+    int64_t timestamp_us, latency_us;
+    uint32_t value_type; /* NVML_VALUE_… */
+    nvml_ret code;
+    union {
+        double number;
+        uint32_t u32;
+        uint64_t u64;
+    } value;
+};
+#define NVML_VALUE_U32 1u
+#define NVML_VALUE_U64 3u
+#define NVML_FIELD_MEMORY_TEMPERATURE 82u
+#define NVML_FIELD_ENERGY 83u
+#define NVML_FIELD_RECOVERY_ACTION 230u
+
+struct nvml_addressing_mode {
+    uint32_t version; /* NVML_ADDRESSING_MODE_V1 */
+    uint32_t value;   /* 0 none, 1 HMM, 2 ATS */
+};
+#define NVML_ADDRESSING_MODE_V1 NVML_STRUCT_VERSION(struct nvml_addressing_mode, 1)
+
+struct nvml_uuid {
+    uint32_t version; /* NVML_UUID_V1 */
+    uint32_t type;    /* 1: text */
+    char text[41];
+};
+#define NVML_UUID_V1 NVML_STRUCT_VERSION(struct nvml_uuid, 1)
+
+struct nvml_pci_extended {
+    uint32_t version; /* NVML_PCI_EXTENDED_V1 */
+    uint32_t domain, bus, device, pci_device_id, pci_subsystem_id, base_class, sub_class;
+    char bus_id[32];
+};
+#define NVML_PCI_EXTENDED_V1 NVML_STRUCT_VERSION(struct nvml_pci_extended, 1)
+
 #define NVML_NOT_AVAILABLE UINT64_MAX
 #define NVML_NO_INSTANCE UINT32_MAX
 #define NVML_SENSOR_GPU 0u
@@ -141,6 +261,34 @@ NVML_OFFSET(nvml_pci, bus_id, 36);
 NVML_LAYOUT(nvml_utilization, 8);
 NVML_LAYOUT(nvml_temperature_v1, 12);
 NVML_OFFSET(nvml_temperature_v1, celsius, 8);
+NVML_LAYOUT(nvml_bar1, 24);
+NVML_LAYOUT(nvml_process_detail, 32);
+NVML_OFFSET(nvml_process_detail, protected_bytes, 24);
+NVML_LAYOUT(nvml_process_detail_list, 24);
+NVML_OFFSET(nvml_process_detail_list, entries, 16);
+NVML_LAYOUT(nvml_process_utilization, 32);
+NVML_OFFSET(nvml_process_utilization, sm, 16);
+NVML_LAYOUT(nvml_process_utilization_v1, 40);
+NVML_LAYOUT(nvml_processes_utilization, 24);
+NVML_OFFSET(nvml_processes_utilization, samples, 16);
+NVML_LAYOUT(nvml_accounting_stats, 56);
+NVML_OFFSET(nvml_accounting_stats, is_running, 32);
+NVML_LAYOUT(nvml_accounting_stats_v2, 64);
+NVML_OFFSET(nvml_accounting_stats_v2, gpu_utilization_sum, 32);
+NVML_LAYOUT(nvml_event, 32);
+NVML_OFFSET(nvml_event, gpu_instance, NVML_EVENT_V1_SIZE);
+NVML_LAYOUT(nvml_attributes, 40);
+NVML_OFFSET(nvml_attributes, gpu_slices, 24);
+NVML_OFFSET(nvml_attributes, memory_mib, 32);
+NVML_LAYOUT(nvml_confidential_state, 12);
+NVML_LAYOUT(nvml_confidential_sizes, 16);
+NVML_LAYOUT(nvml_field_value, 40);
+NVML_OFFSET(nvml_field_value, value_type, 24);
+NVML_OFFSET(nvml_field_value, value, 32);
+NVML_LAYOUT(nvml_addressing_mode, 8);
+NVML_LAYOUT(nvml_uuid, 52);
+NVML_LAYOUT(nvml_pci_extended, 64);
+NVML_OFFSET(nvml_pci_extended, bus_id, 32);
 _Static_assert(NVML_MEMORY_V2 == 0x02000028u, "nvmlMemory_v2_t's version word");
 _Static_assert(NVML_TEMPERATURE_V1 == 0x0100000cu, "nvmlTemperature_v1_t's version word");
 

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 __extension__ typedef unsigned __int128 wide; /* ISO C has no name for it; both compilers do */
 
@@ -69,6 +68,18 @@ static int scale(const struct decimal *d, uint64_t unit, uint64_t limit, uint64_
     return 0;
 }
 
+/* Whether `text` is `word`, which has small letters only. Not strcasecmp(), which follows the
+ * program's locale: in Turkish "IB" is not "ib". */
+static bool is_word(const char *text, const char *word)
+{
+    for (; *word; text++, word++) {
+        if ((*text | 0x20) != *word) {
+            return false;
+        }
+    }
+    return *text == '\0';
+}
+
 /* The bytes of a unit ("", B, K, KB, KiB ...), 0 where it is none. */
 static uint64_t size_unit(const char *unit)
 {
@@ -82,7 +93,7 @@ static uint64_t size_unit(const char *unit)
         return 0;
     }
     const char *rest = unit + 1;
-    bool known = *rest == '\0' || (lower != 'b' && (strcasecmp(rest, "b") == 0 || strcasecmp(rest, "ib") == 0));
+    bool known = *rest == '\0' || (lower != 'b' && (is_word(rest, "b") || is_word(rest, "ib")));
     return known ? (uint64_t)1 << (10 * (at - letters)) : 0;
 }
 
@@ -162,7 +173,7 @@ int duration_parse(const char *text, uint64_t *ret_ns)
         return -EINVAL;
     }
     for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
-        if (strcasecmp(unit, units[i].name) == 0) {
+        if (is_word(unit, units[i].name)) {
             return scale(&d, units[i].ns, (uint64_t)INT64_MAX + 1, ret_ns);
         }
     }
