@@ -79,7 +79,8 @@ static void suggest_option(const struct option *const tables[2], const char *tex
         }
     }
     if (nearest) {
-        (void)snprintf(ret_error->hint, sizeof(ret_error->hint), "did you mean --%s?", nearest->name);
+        (void)snprintf(ret_error->hint, sizeof(ret_error->hint), "did you mean --%s?",
+                       nearest->name);
     }
 }
 

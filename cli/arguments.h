@@ -22,7 +22,7 @@ struct arguments {
     struct given {
         const struct option *option;
         const char *value; /* NULL where the option has none */
-    } *given;
+    } * given;
     size_t given_count;
     const char **words; /* what is no option */
     size_t word_count;
@@ -53,7 +53,8 @@ const char *arguments_value(const struct arguments *arguments, const char *name)
 /* Each value given for `name`: begin with *position 0. NULL after the last. */
 const char *arguments_next(const struct arguments *arguments, const char *name, size_t *position);
 
-/* Whether `candidate` may have been meant by `word`, and more likely than at the distance `*best`. */
+/* Whether `candidate` may have been meant by `word`, and more likely than at the distance `*best`.
+ */
 bool arguments_is_nearer(const char *word, const char *candidate, unsigned *best);
 
 #endif

@@ -22,7 +22,8 @@ static struct change change_of(uint64_t before, uint64_t after)
     return (struct change){after > before ? after - before : before - after, after > before};
 }
 
-static const struct vram_gpu *same_gpu(const struct vram_snapshot *snapshot, const struct vram_gpu *gpu)
+static const struct vram_gpu *same_gpu(const struct vram_snapshot *snapshot,
+                                       const struct vram_gpu *gpu)
 {
     for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
         const struct vram_gpu *other = vram_snapshot_gpu(snapshot, i);
@@ -46,8 +47,8 @@ static uint64_t held_by(const struct vram_gpu *gpu, const struct vram_process *p
 }
 
 /* The process that accounts for most of a change; NULL where none accounts for half of it. */
-static const struct vram_process *find_cause(const struct vram_gpu *before, const struct vram_gpu *after,
-                                             struct change change)
+static const struct vram_process *find_cause(const struct vram_gpu *before,
+                                             const struct vram_gpu *after, struct change change)
 {
     const struct vram_gpu *in = change.more ? after : before, *other = change.more ? before : after;
     const struct vram_process *cause = NULL;
@@ -66,15 +67,17 @@ static const struct vram_process *find_cause(const struct vram_gpu *before, cons
     return cause;
 }
 
-void change_describe(struct buf *text, const struct screen *screen, const struct vram_snapshot *before,
-                     const struct vram_snapshot *after, const struct selection *selection)
+void change_describe(struct buf *text, const struct screen *screen,
+                     const struct vram_snapshot *before, const struct vram_snapshot *after,
+                     const struct selection *selection)
 {
     struct change largest = {MIB - 1, false};
     const struct vram_gpu *old = NULL, *new = NULL;
     for (size_t i = 0; i < selection->count; i++) {
         const struct vram_gpu *gpu = vram_snapshot_gpu(after, selection->positions[i]);
         const struct vram_gpu *past = same_gpu(before, gpu);
-        struct change change = past ? change_of(past->used_bytes, gpu->used_bytes) : (struct change){0, false};
+        struct change change =
+            past ? change_of(past->used_bytes, gpu->used_bytes) : (struct change){0, false};
         if (change.bytes > largest.bytes) {
             largest = change;
             old = past;

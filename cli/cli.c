@@ -90,7 +90,8 @@ void cli_error_json(struct buf *out, const char *code, const char *message, cons
     json_end_object(&json);
 }
 
-int cli_fail(struct cli *cli, int status, const char *code, const char *hint, const char *format, ...)
+int cli_fail(struct cli *cli, int status, const char *code, const char *hint, const char *format,
+             ...)
 {
     char message[MESSAGE_MAX];
     va_list args;
@@ -108,7 +109,9 @@ int cli_fail(struct cli *cli, int status, const char *code, const char *hint, co
 
 int cli_fail_library(struct cli *cli, int result)
 {
-    int status = result == -ENOMEM ? STATUS_FAILED : result == -EINVAL ? STATUS_USAGE : STATUS_NO_GPU;
+    int status = result == -ENOMEM   ? STATUS_FAILED
+                 : result == -EINVAL ? STATUS_USAGE
+                                     : STATUS_NO_GPU;
     return cli_fail(cli, status, vram_error_code(cli->vram), vram_error_hint(cli->vram), "%s",
                     vram_error(cli->vram));
 }

@@ -61,8 +61,8 @@ int cli_fail_library(struct cli *cli, int result);
 int cli_fail_memory(struct cli *cli);
 
 /*
- * Writes `out` to stdout and empties it. Returns `status`, or another where it could not be written; a
- * reader that has gone is no failure: *ret_closed, where it is not NULL, tells of it.
+ * Writes `out` to stdout and empties it. Returns `status`, or another where it could not be
+ * written; a reader that has gone is no failure: *ret_closed, where it is not NULL, tells of it.
  */
 int cli_flush(struct cli *cli, int status, bool *ret_closed);
 

@@ -14,14 +14,14 @@ struct command {
     const char *arguments;        /* for the usage line: "SIZE..."; "" where it takes none */
     const char *description;      /* paragraphs; lines are wrapped where they are shown */
     const struct option *options; /* of its own; NULL: none */
-    const char *json;             /* the shape of its JSON in a sentence or two; NULL: no such output */
-    const char *csv;              /* what a row of its CSV is; NULL: no such output */
-    const uint32_t *objects;      /* whose fields JSON and CSV have: enum vram_object ...; NULL: none */
+    const char *json;        /* the shape of its JSON in a sentence or two; NULL: no such output */
+    const char *csv;         /* what a row of its CSV is; NULL: no such output */
+    const uint32_t *objects; /* whose fields JSON and CSV have: enum vram_object ...; NULL: none */
     size_t object_count;
-    const char *statuses;         /* the exit statuses it can have, as digits: "0134" */
-    const char *examples;         /* lines "command\tmeaning" */
-    size_t words_min, words_max;  /* how many arguments it takes */
-    int (*run)(struct cli *cli);  /* returns an exit status */
+    const char *statuses;        /* the exit statuses it can have, as digits: "0134" */
+    const char *examples;        /* lines "command\tmeaning" */
+    size_t words_min, words_max; /* how many arguments it takes */
+    int (*run)(struct cli *cli); /* returns an exit status */
 };
 
 extern const struct command command_status, command_fit, command_ps, command_watch, command_doctor,

@@ -5,17 +5,21 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_status, &command_fit, &command_ps, &command_watch, &command_doctor, &command_help, NULL,
+    &command_status, &command_fit,  &command_ps, &command_watch,
+    &command_doctor, &command_help, NULL,
 };
 
 const struct option global_options[] = {
-    {"gpu", 0, "SEL", "only this GPU: an index, a UUID or a beginning of one, or a PCI address; repeatable"},
-    {"driver", 0, "DRV", "whom to ask: auto (the default), nvml, nvml:/path/to/library, or sim:NAME for the "
-                         "simulated driver; VRAM_DRIVER sets the default"},
+    {"gpu", 0, "SEL",
+     "only this GPU: an index, a UUID or a beginning of one, or a PCI address; repeatable"},
+    {"driver", 0, "DRV",
+     "whom to ask: auto (the default), nvml, nvml:/path/to/library, or sim:NAME for the simulated "
+     "driver; VRAM_DRIVER sets the default"},
     {"json", 0, NULL, "print one JSON object"},
     {"csv", 0, NULL, "print CSV with a header line"},
     {"wake", 0, NULL, "wake sleeping GPUs to ask them"},
-    {"color", 0, "WHEN", "auto (the default: on terminals, unless NO_COLOR is set), always or never"},
+    {"color", 0, "WHEN",
+     "auto (the default: on terminals, unless NO_COLOR is set), always or never"},
     {"help", 'h', NULL, "explain the command"},
     {"version", 0, NULL, "print the version"},
     {NULL, 0, NULL, NULL},

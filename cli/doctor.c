@@ -34,8 +34,8 @@ static void report_done(struct vram_report **report)
 /* ---- Text ------------------------------------------------------------------------------------ */
 
 /* "  cause   words", the words wrapped in a column of their own, line by line. */
-static void add_part(struct buf *out, const struct screen *screen, const char *label, size_t label_width,
-                     const char *text)
+static void add_part(struct buf *out, const struct screen *screen, const char *label,
+                     size_t label_width, const char *text)
 {
     size_t at = INDENT + label_width + 1;
     size_t width = screen->width < WIDTH_MAX ? screen->width : WIDTH_MAX;
@@ -57,7 +57,8 @@ static void add_part(struct buf *out, const struct screen *screen, const char *l
     }
 }
 
-static void add_facts(struct buf *out, const struct screen *screen, const struct vram_report *report)
+static void add_facts(struct buf *out, const struct screen *screen,
+                      const struct vram_report *report)
 {
     const struct vram_finding *fact;
     size_t width = 0;
@@ -73,7 +74,8 @@ static void add_facts(struct buf *out, const struct screen *screen, const struct
     }
 }
 
-static void add_finding(struct buf *out, const struct screen *screen, const struct vram_finding *finding)
+static void add_finding(struct buf *out, const struct screen *screen,
+                        const struct vram_finding *finding)
 {
     uint32_t severity = severity_of(finding);
     buf_format(out, "%s%s%s %s%s", screen_style(screen, severities[severity].style),
@@ -159,8 +161,9 @@ static void print_csv(struct buf *out, const struct vram_report *report)
     buf_text(out, "id,severity,title,cause,evidence,remedy\n");
     for (size_t i = 0; (finding = vram_report_finding(report, i)); i++) {
         const char *const cells[] = {
-            finding->id,    severities[severity_of(finding)].name, finding->title,
-            finding->cause, finding->evidence,                     finding->remedy,
+            finding->id,       severities[severity_of(finding)].name,
+            finding->title,    finding->cause,
+            finding->evidence, finding->remedy,
         };
         for (size_t j = 0; j < ARRAY_LENGTH(cells); j++) {
             buf_text(out, j ? "," : "");
@@ -205,14 +208,14 @@ const struct command command_doctor = {
     .name = "doctor",
     .summary = "what works, what does not, and the command that mends it",
     .arguments = "",
-    .description =
-        "Examines the machine from the bus to the driver's answers. It prints which driver, library and calls "
-        "are in use, then each problem with its cause, what it was told by, and the commands that mend it, "
-        "the most telling first. Notes explain figures and need no mending. It changes nothing, and --gpu "
-        "makes no difference to it.",
+    .description = "Examines the machine from the bus to the driver's answers. It prints which "
+                   "driver, library and calls are in use, then each problem with its cause, what "
+                   "it was told by, and the commands that mend it, the most telling first. Notes "
+                   "explain figures and need no mending. It changes nothing, and --gpu makes no "
+                   "difference to it.",
     .options = options,
-    .json = "one object: schema, facts (names and values), and findings, each with id, severity (good, note or "
-            "problem), title, cause, evidence and remedy",
+    .json = "one object: schema, facts (names and values), and findings, each with id, severity "
+            "(good, note or problem), title, cause, evidence and remedy",
     .csv = "one row for each fact and finding",
     .statuses = "0124",
     .examples = "vram doctor\twhat is wrong here?\n"

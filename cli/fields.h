@@ -3,8 +3,8 @@
  * Objects of the library as CSV and JSON, by the library's own table of fields.
  *
  * CSV is quoted as RFC 4180 says, with a newline at the end of a row. Text is made safe as on a
- * terminal (\x1b, \u202e), so that a row is always one line. Cells that begin with = + - or @, which
- * spreadsheets take for formulas, are quoted and otherwise left as they are.
+ * terminal (\x1b, \u202e), so that a row is always one line. Cells that begin with = + - or @,
+ * which spreadsheets take for formulas, are quoted and otherwise left as they are.
  */
 #ifndef VRAM_CLI_FIELDS_H
 #define VRAM_CLI_FIELDS_H

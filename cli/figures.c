@@ -17,7 +17,8 @@ const char *figure_bytes(const struct screen *screen, uint64_t bytes, char text[
     return bytes == VRAM_UNKNOWN ? unknown(screen, text) : size_format(bytes, text);
 }
 
-const char *figure_value(const struct screen *screen, struct vram_value value, char text[FIGURE_MAX])
+const char *figure_value(const struct screen *screen, struct vram_value value,
+                         char text[FIGURE_MAX])
 {
     char size[SIZE_TEXT_MAX];
     if (value.type == VRAM_VALUE_NUMBER) {
@@ -26,8 +27,8 @@ const char *figure_value(const struct screen *screen, struct vram_value value, c
     if (value.type != VRAM_VALUE_SIGNED) {
         return unknown(screen, text);
     }
-    uint64_t size_bytes = value.signed_number < 0 ? 0 - (uint64_t)value.signed_number
-                                                  : (uint64_t)value.signed_number;
+    uint64_t size_bytes =
+        value.signed_number < 0 ? 0 - (uint64_t)value.signed_number : (uint64_t)value.signed_number;
     (void)snprintf(text, FIGURE_MAX, "%s%s",
                    value.signed_number < 0 ? screen_symbol(screen, SYMBOL_MINUS) : "",
                    size_format(size_bytes, size));
@@ -39,7 +40,8 @@ const char *figure_celsius(const struct screen *screen, uint64_t degrees, char t
     if (degrees == VRAM_UNKNOWN) {
         return unknown(screen, text);
     }
-    (void)snprintf(text, FIGURE_MAX, "%" PRIu64 " %s", degrees, screen_symbol(screen, SYMBOL_DEGREES));
+    (void)snprintf(text, FIGURE_MAX, "%" PRIu64 " %s", degrees,
+                   screen_symbol(screen, SYMBOL_DEGREES));
     return text;
 }
 

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* While it waits it asks at most four times a second, and spends at most a fifth of the time on asking. */
+/* While it waits it asks at most four times a second, and spends at most a fifth of the time on
+ * asking. */
 #define PAUSE_MIN_NS ((uint64_t)250 * 1000000)
 enum { PAUSE_PER_SAMPLE = 4 };
 
@@ -75,7 +76,8 @@ static int read_questions(struct inquiry *inquiry)
     inquiry->count = cli->arguments.word_count;
     for (size_t i = 0; status == 0 && i < inquiry->count; i++) {
         inquiry->questions[i].request = common;
-        status = values_size(cli, cli->arguments.words[i], &inquiry->questions[i].request.size_bytes);
+        status =
+            values_size(cli, cli->arguments.words[i], &inquiry->questions[i].request.size_bytes);
     }
     return status;
 }
@@ -139,8 +141,8 @@ static void pause_for(uint64_t ns)
     }
 }
 
-/* Asks once, or until it is settled or the time is up. Who holds the memory is asked only for an answer that
- * shows it. */
+/* Asks once, or until it is settled or the time is up. Who holds the memory is asked only for an
+ * answer that shows it. */
 static int ask_until_settled(struct inquiry *inquiry)
 {
     uint64_t started = now_ns();
@@ -153,7 +155,8 @@ static int ask_until_settled(struct inquiry *inquiry)
             return status;
         }
         uint64_t ended = now_ns(), pause = (ended - begun) * PAUSE_PER_SAMPLE;
-        uint64_t left = ended - started < inquiry->timeout_ns ? inquiry->timeout_ns - (ended - started) : 0;
+        uint64_t left =
+            ended - started < inquiry->timeout_ns ? inquiry->timeout_ns - (ended - started) : 0;
         pause = pause < PAUSE_MIN_NS ? PAUSE_MIN_NS : pause;
         pause_for(pause < left ? pause : left);
     }
@@ -213,7 +216,8 @@ static int print_answers(struct inquiry *inquiry)
         if (cli->format == FORMAT_CSV) {
             add_csv(&cli->out, inquiry->questions[i].answer);
         } else {
-            verdict_print(&cli->out, cli_screen(cli), inquiry->snapshot, inquiry->questions[i].answer);
+            verdict_print(&cli->out, cli_screen(cli), inquiry->snapshot,
+                          inquiry->questions[i].answer);
         }
     }
     return 0;
@@ -226,7 +230,9 @@ static int status_of(const struct inquiry *inquiry)
         uint32_t answer;
         int status;
     } order[] = {
-        {VRAM_CANNOT_TELL, STATUS_UNKNOWN}, {VRAM_NEVER, STATUS_NEVER}, {VRAM_NOT_NOW, STATUS_NO},
+        {VRAM_CANNOT_TELL, STATUS_UNKNOWN},
+        {VRAM_NEVER, STATUS_NEVER},
+        {VRAM_NOT_NOW, STATUS_NO},
     };
     if (inquiry->waits && !is_settled(inquiry)) {
         return STATUS_TIMED_OUT;
@@ -250,7 +256,9 @@ static int run(struct cli *cli)
     }
     if (status == 0 && inquiry.waits) {
         stop_on(SIGINT, STATUS_INTERRUPTED);
-        cli_note(cli, "nothing is held: what fits now may be taken by another program before yours starts");
+        cli_note(
+            cli,
+            "nothing is held: what fits now may be taken by another program before yours starts");
     }
     if (status == 0) {
         status = ask_until_settled(&inquiry);
@@ -262,9 +270,11 @@ static int run(struct cli *cli)
 }
 
 static const struct option options[] = {
-    {"margin", 0, "M", "what must stay free after it: a size or a percentage of the total (1024 MiB)"},
+    {"margin", 0, "M",
+     "what must stay free after it: a size or a percentage of the total (1024 MiB)"},
     {"gpus", 0, "N", "SIZE on each of N GPUs (1)"},
-    {"timeout", 0, "T", "wait until it fits, at most so long: 500ms, 30s, 5m; nothing is held for you"},
+    {"timeout", 0, "T",
+     "wait until it fits, at most so long: 500ms, 30s, 5m; nothing is held for you"},
     {NULL, 0, NULL, NULL},
 };
 
@@ -274,17 +284,20 @@ const struct command command_fit = {
     .name = "fit",
     .summary = "does SIZE fit, with a margin?",
     .arguments = "SIZE...",
-    .description =
-        "Answers for each SIZE by itself whether a program that will allocate it fits: it does where SIZE is no "
-        "more than the headroom, which is free memory less what leases have promised less the margin. SIZE is "
-        "what is still to be allocated. Units are B, K, M, G and T, alone or with B or iB behind them, all "
-        "binary; a bare number is MiB; decimals are allowed.\n\n"
-        "The GPUs asked about are those that --gpu names, else those that CUDA_VISIBLE_DEVICES shows CUDA "
-        "programs, else all. Of those on which it fits the fullest is chosen, so that the emptiest stay "
-        "whole. An answer is no promise: another program may take the memory meanwhile.",
+    .description = "Answers for each SIZE by itself whether a program that will allocate it fits: "
+                   "it does where SIZE is no more than the headroom, which is free memory less "
+                   "what leases have promised less the margin. SIZE is what is still to be "
+                   "allocated. Units are B, K, M, G and T, alone or with B or iB behind them, all "
+                   "binary; a bare number is MiB; decimals are allowed.\n\nThe GPUs asked about "
+                   "are those that --gpu names, else those that CUDA_VISIBLE_DEVICES shows CUDA "
+                   "programs, else all. Of those on which it fits the fullest is chosen, so that "
+                   "the emptiest stay whole. An answer is no promise: another program may take "
+                   "the memory meanwhile.",
     .options = options,
-    .json = "one object: schema and answers, each with gpus_chosen (UUIDs) and gpus, the arithmetic of each GPU",
-    .csv = "one row for each answer; its last column is gpus_chosen, UUIDs with blanks between them",
+    .json = "one object: schema and answers, each with gpus_chosen (UUIDs) and gpus, the "
+            "arithmetic of each GPU",
+    .csv =
+        "one row for each answer; its last column is gpus_chosen, UUIDs with blanks between them",
     .objects = objects,
     .object_count = ARRAY_LENGTH(objects),
     .statuses = "0123456ti",

@@ -93,7 +93,8 @@ static void add_output(const struct page *page, const struct command *command)
     add_title(page, "JSON and CSV");
     add_term(page, "--json", 20, command->json);
     add_term(page, "--csv", 20, command->csv);
-    add_text(page, "Amounts are bytes. What the driver cannot tell is null in JSON and empty in CSV.");
+    add_text(page,
+             "Amounts are bytes. What the driver cannot tell is null in JSON and empty in CSV.");
     add_fields(page, command);
 }
 
@@ -150,7 +151,8 @@ static void add_program(const struct page *page)
 {
     buf_text(page->out, "Usage: vram [OPTION...] [COMMAND] [ARGUMENT...]\n\n");
     text_wrap(page->out,
-              "How much GPU memory is free, who holds the rest, and does N fit? Without a command: status.",
+              "How much GPU memory is free, who holds the rest, and does N fit? Without a "
+              "command: status.",
               0, 0, page->width);
     add_title(page, "Commands");
     for (size_t i = 0; commands[i]; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vram: how much GPU memory is free, who holds the rest, and does N fit? Reads the command line, runs the
- * command and writes its answer.
+ * vram: how much GPU memory is free, who holds the rest, and does N fit? Reads the command line,
+ * runs the command and writes its answer.
  */
 #include "cli/command.h"
 #include "cli/session.h"
@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What the driver opens must never become stdout: where one of the three is closed, a descriptor takes its
- * place that refuses what it was for. */
+/* What the driver opens must never become stdout: where one of the three is closed, a descriptor
+ * takes its place that refuses what it was for. */
 static void guard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -55,7 +55,8 @@ static int find_command(struct cli *cli, const char *word)
         return 0;
     }
     const struct command *nearest = command_nearest(word);
-    (void)snprintf(error.message, sizeof(error.message), "unknown command %s", text_quote(word, quoted));
+    (void)snprintf(error.message, sizeof(error.message), "unknown command %s",
+                   text_quote(word, quoted));
     if (nearest) {
         (void)snprintf(error.hint, sizeof(error.hint), "did you mean %s?", nearest->name);
     }
@@ -72,13 +73,13 @@ static int check_usage(struct cli *cli)
     char quoted[TEXT_QUOTED_MAX];
     if (colour && strcmp(colour, "auto") != 0 && strcmp(colour, "always") != 0 &&
         strcmp(colour, "never") != 0) {
-        (void)snprintf(error.message, sizeof(error.message), "--color is auto, always or never, not %s",
-                       text_quote(colour, quoted));
+        (void)snprintf(error.message, sizeof(error.message),
+                       "--color is auto, always or never, not %s", text_quote(colour, quoted));
     } else if (arguments_has(arguments, "json") && arguments_has(arguments, "csv")) {
         (void)snprintf(error.message, sizeof(error.message), "--json and --csv exclude each other");
     } else if (arguments->word_count < command->words_min) {
-        (void)snprintf(error.message, sizeof(error.message), "%s needs more: vram %s %s", command->name,
-                       command->name, command->arguments);
+        (void)snprintf(error.message, sizeof(error.message), "%s needs more: vram %s %s",
+                       command->name, command->name, command->arguments);
     } else if (arguments->word_count > command->words_max) {
         (void)snprintf(error.message, sizeof(error.message), "%s takes no further argument %s",
                        command->name, text_quote(arguments->words[command->words_max], quoted));
@@ -111,7 +112,7 @@ static int read_arguments(struct cli *cli, int argc, char **argv)
                         &error) < 0) {
         status = fail_usage(cli, &error);
     }
-    if (arguments_has(arguments, "csv")) {
+    if (cli->format == FORMAT_TEXT && arguments_has(arguments, "csv")) {
         cli->format = FORMAT_CSV;
     }
     return status;

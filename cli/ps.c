@@ -51,8 +51,8 @@ static int compare(const void *a, const void *b)
     return (left->process->pid > right->process->pid) - (left->process->pid < right->process->pid);
 }
 
-static int find(struct cli *cli, const struct vram_snapshot *snapshot, const struct selection *selection,
-                struct list *ret_list)
+static int find(struct cli *cli, const struct vram_snapshot *snapshot,
+                const struct selection *selection, struct list *ret_list)
 {
     const char *pattern = cli->arguments.word_count > 0 ? cli->arguments.words[0] : NULL;
     struct list list = {NULL, 0, true};
@@ -66,7 +66,8 @@ static int find(struct cli *cli, const struct vram_snapshot *snapshot, const str
     }
     for (size_t i = 0; i < selection->count; i++) {
         const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, selection->positions[i]);
-        /* A sleeping GPU has no processes, and a lost or denied one has none that could be helped. */
+        /* A sleeping GPU has no processes, and a lost or denied one has none that could be helped.
+         */
         bool should_tell = gpu->state == VRAM_GPU_OK || gpu->state == VRAM_GPU_HUNG;
         list.complete = list.complete && (gpu->processes_known || !should_tell);
         for (size_t j = 0; j < gpu->process_count; j++) {
@@ -80,7 +81,8 @@ static int find(struct cli *cli, const struct vram_snapshot *snapshot, const str
     return 0;
 }
 
-static void print_json(struct buf *out, const struct vram_snapshot *snapshot, const struct list *list)
+static void print_json(struct buf *out, const struct vram_snapshot *snapshot,
+                       const struct list *list)
 {
     char time[FIELDS_TIME_MAX];
     struct json json = JSON_INIT(out);
@@ -166,11 +168,11 @@ const struct command command_ps = {
     .name = "ps",
     .summary = "processes that hold GPU memory, largest first",
     .arguments = "[PATTERN]",
-    .description =
-        "Lists the processes that hold GPU memory, largest first, or those whose name, command line, "
-        "container, unit or lease contains PATTERN, in any case. A process is shown by what tells most: "
-        "the script rather than the interpreter that runs it, and its directory where many scripts are "
-        "called so (ComfyUI/main.py).",
+    .description = "Lists the processes that hold GPU memory, largest first, or those whose name, "
+                   "command line, container, unit or lease contains PATTERN, in any case. A "
+                   "process is shown by what tells most: the script rather than the interpreter "
+                   "that runs it, and its directory where many scripts are called so "
+                   "(ComfyUI/main.py).",
     .json = "one object: schema, taken_at and processes, each with gpu (its UUID) and gpu_index",
     .csv = "one row for each process; its last columns are gpu and gpu_index",
     .objects = objects,

@@ -44,7 +44,7 @@ void screen_init(struct screen *screen, const char *colour)
 const char *screen_style(const struct screen *screen, enum style style)
 {
     static const char *const sequences[] = {
-        [STYLE_NONE] = "",          [STYLE_STRONG] = "\033[1m", [STYLE_FAINT] = "\033[2m",
+        [STYLE_NONE] = "",         [STYLE_STRONG] = "\033[1m", [STYLE_FAINT] = "\033[2m",
         [STYLE_GOOD] = "\033[32m", [STYLE_WARN] = "\033[33m",  [STYLE_BAD] = "\033[31m",
     };
     return screen->colour ? sequences[style] : "";
@@ -60,11 +60,11 @@ const char *screen_symbol(const struct screen *screen, enum symbol symbol)
     static const struct {
         const char *utf8, *ascii;
     } symbols[] = {
-        [SYMBOL_UNKNOWN] = {"–", "-"},      [SYMBOL_YES] = {"✓", "yes"},
-        [SYMBOL_NO] = {"✗", "no"},          [SYMBOL_MINUS] = {"−", "-"},
-        [SYMBOL_CUT] = {"…", "~"},          [SYMBOL_DEGREES] = {"°C", "C"},
-        [SYMBOL_BAR_USED] = {"█", "#"},     [SYMBOL_BAR_PROMISED] = {"▒", "+"},
-        [SYMBOL_BAR_DRIVER] = {"▓", "="},   [SYMBOL_BAR_FREE] = {"░", "-"},
+        [SYMBOL_UNKNOWN] = {"–", "-"},    [SYMBOL_YES] = {"✓", "yes"},
+        [SYMBOL_NO] = {"✗", "no"},        [SYMBOL_MINUS] = {"−", "-"},
+        [SYMBOL_CUT] = {"…", "~"},        [SYMBOL_DEGREES] = {"°C", "C"},
+        [SYMBOL_BAR_USED] = {"█", "#"},   [SYMBOL_BAR_PROMISED] = {"▒", "+"},
+        [SYMBOL_BAR_DRIVER] = {"▓", "="}, [SYMBOL_BAR_FREE] = {"░", "-"},
     };
     return screen->utf8 ? symbols[symbol].utf8 : symbols[symbol].ascii;
 }

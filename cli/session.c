@@ -31,11 +31,13 @@ static int fail_without_gpu(struct cli *cli)
 {
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
     char hint[320], quoted[TEXT_QUOTED_MAX];
-    (void)snprintf(hint, sizeof(hint),
-                   "a container must be started with its GPUs (--gpus all); `vram doctor` tells more%s%s",
-                   visible ? "\nonly CUDA programs are concerned by CUDA_VISIBLE_DEVICES=" : "",
-                   visible ? text_quote(visible, quoted) : "");
-    return cli_fail(cli, STATUS_NO_GPU, "no_gpu", hint, "no GPU found: the driver works and knows none");
+    (void)snprintf(
+        hint, sizeof(hint),
+        "a container must be started with its GPUs (--gpus all); `vram doctor` tells more%s%s",
+        visible ? "\nonly CUDA programs are concerned by CUDA_VISIBLE_DEVICES=" : "",
+        visible ? text_quote(visible, quoted) : "");
+    return cli_fail(cli, STATUS_NO_GPU, "no_gpu", hint,
+                    "no GPU found: the driver works and knows none");
 }
 
 int session_take(struct cli *cli, uint32_t take, struct vram_snapshot **ret_snapshot)
@@ -95,8 +97,8 @@ static void list_gpus(const struct vram_snapshot *snapshot, char *text, size_t s
     }
 }
 
-static int fail_selector(struct cli *cli, const struct vram_snapshot *snapshot, const char *selector,
-                         int result)
+static int fail_selector(struct cli *cli, const struct vram_snapshot *snapshot,
+                         const char *selector, int result)
 {
     char gpus[160], hint[256], quoted[TEXT_QUOTED_MAX];
     list_gpus(snapshot, gpus, sizeof(gpus));
@@ -151,7 +153,8 @@ int session_select(struct cli *cli, const struct vram_snapshot *snapshot,
         selection.positions[selection.count++] = i;
     }
     for (; selector; selector = arguments_next(&cli->arguments, "gpu", &at)) {
-        int found = vram_select(snapshot, selector, selection.positions + selection.count, gpu_count);
+        int found =
+            vram_select(snapshot, selector, selection.positions + selection.count, gpu_count);
         if (found < 0) {
             selection_done(&selection);
             return fail_selector(cli, snapshot, selector, found);
@@ -178,8 +181,8 @@ static int select_visible(const struct vram_snapshot *snapshot, struct selection
     if (!positions) {
         return -ENOMEM;
     }
-    int found = vram_select_visible(snapshot, visible_value(), getenv("CUDA_DEVICE_ORDER"), positions,
-                                    gpu_count);
+    int found = vram_select_visible(snapshot, visible_value(), getenv("CUDA_DEVICE_ORDER"),
+                                    positions, gpu_count);
     if (found < 0) {
         free(positions);
         return found;
@@ -219,11 +222,12 @@ static void note_hidden(struct cli *cli, const struct vram_snapshot *snapshot,
 static int fail_order(struct cli *cli)
 {
     char quoted[TEXT_QUOTED_MAX];
-    return cli_fail(cli, STATUS_USAGE, "ambiguous_order",
-                    "CUDA counts faster GPUs first, the driver by address\n"
-                    "set CUDA_DEVICE_ORDER=PCI_BUS_ID, or write UUIDs, or use --gpu",
-                    "CUDA_VISIBLE_DEVICES=%s counts GPUs of different models: which is meant is not certain",
-                    text_quote(visible_value(), quoted));
+    return cli_fail(
+        cli, STATUS_USAGE, "ambiguous_order",
+        "CUDA counts faster GPUs first, the driver by address\nset CUDA_DEVICE_ORDER=PCI_BUS_ID, "
+        "or write UUIDs, or use --gpu",
+        "CUDA_VISIBLE_DEVICES=%s counts GPUs of different models: which is meant is not certain",
+        text_quote(visible_value(), quoted));
 }
 
 int session_candidates(struct cli *cli, const struct vram_snapshot *snapshot,
@@ -270,13 +274,18 @@ void session_note_visible(struct cli *cli, const struct vram_snapshot *snapshot)
     (void)text_quote(value, quoted);
     int found = select_visible(snapshot, &visible);
     if (found == -EXDEV) {
-        cli_note(cli, "CUDA_VISIBLE_DEVICES=%s counts GPUs in CUDA's order, which need not be this one; "
-                      "CUDA_DEVICE_ORDER=PCI_BUS_ID makes them the same", quoted);
+        cli_note(cli,
+                 "CUDA_VISIBLE_DEVICES=%s counts GPUs in CUDA's order, which need not be this "
+                 "one; CUDA_DEVICE_ORDER=PCI_BUS_ID makes them the same",
+                 quoted);
         return;
     }
     for (size_t i = 0; i < visible.count; i++) {
         char label[GPU_LABEL_MAX];
-        buf_format(&text, "%s%s", i ? ", " : visible.count > 1 ? "s " : " ",
+        buf_format(&text, "%s%s",
+                   i                   ? ", "
+                   : visible.count > 1 ? "s "
+                                       : " ",
                    session_gpu_label(vram_snapshot_gpu(snapshot, visible.positions[i]), label));
     }
     if (found >= 0 && !text.failed) {
@@ -293,7 +302,8 @@ static const struct vram_gpu *find_gpu(const struct vram_snapshot *snapshot,
         const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, selection->positions[i]);
         char index[GPU_LABEL_MAX];
         (void)snprintf(index, sizeof(index), "%" PRIu32, gpu->index);
-        if ((gpu->uuid && strcmp(gpu->uuid, name) == 0) || (!gpu->uuid && strcmp(index, name) == 0)) {
+        if ((gpu->uuid && strcmp(gpu->uuid, name) == 0) ||
+            (!gpu->uuid && strcmp(index, name) == 0)) {
             return gpu;
         }
     }
@@ -305,7 +315,8 @@ void session_note_problems(struct cli *cli, const struct vram_snapshot *snapshot
 {
     for (size_t i = 0; i < vram_snapshot_problem_count(snapshot); i++) {
         const struct vram_problem *problem = vram_snapshot_problem(snapshot, i);
-        const struct vram_gpu *gpu = problem->gpu ? find_gpu(snapshot, selection, problem->gpu) : NULL;
+        const struct vram_gpu *gpu =
+            problem->gpu ? find_gpu(snapshot, selection, problem->gpu) : NULL;
         char label[GPU_LABEL_MAX];
         if (gpu) {
             cli_note(cli, "GPU %s: %s", session_gpu_label(gpu, label), problem->message);

@@ -28,8 +28,8 @@ MUST_CHECK int session_take(struct cli *cli, uint32_t take, struct vram_snapshot
 MUST_CHECK int session_select(struct cli *cli, const struct vram_snapshot *snapshot,
                               struct selection *ret_selection);
 
-/* The GPUs that a program started here could use: --gpu, else what CUDA_VISIBLE_DEVICES leaves. Notes a
- * GPU that was named and that CUDA programs would not see. */
+/* The GPUs that a program started here could use: --gpu, else what CUDA_VISIBLE_DEVICES leaves.
+ * Notes a GPU that was named and that CUDA programs would not see. */
 MUST_CHECK int session_candidates(struct cli *cli, const struct vram_snapshot *snapshot,
                                   struct selection *ret_selection);
 

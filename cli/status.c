@@ -45,7 +45,8 @@ static void fill_figures(const struct screen *screen, const struct vram_gpu *gpu
     };
     for (size_t i = 0; i < FIGURE_COUNT; i++) {
         figures[i].label = rows[i].label;
-        (void)figure_value(screen, fields_value(VRAM_OBJECT_GPU, rows[i].key, gpu), figures[i].value);
+        (void)figure_value(screen, fields_value(VRAM_OBJECT_GPU, rows[i].key, gpu),
+                           figures[i].value);
     }
 }
 
@@ -99,7 +100,8 @@ static void add_figures(const struct view *view, const struct figure *figures)
         text_blanks(view->out, i % columns == 0 ? INDENT : GAP);
         buf_format(view->out, "%s%s%s", screen_style(view->screen, STYLE_FAINT), figure->label,
                    screen_plain(view->screen));
-        text_blanks(view->out, labels - strlen(figure->label) + 1 + values - text_width(figure->value));
+        text_blanks(view->out,
+                    labels - strlen(figure->label) + 1 + values - text_width(figure->value));
         buf_text(view->out, figure->value);
         buf_text(view->out, (i + 1) % columns == 0 ? "\n" : "");
     }
@@ -143,7 +145,8 @@ static void add_bar(const struct view *view, const struct vram_gpu *gpu)
     add_cells(view, &cells, cells_of(gpu->used_bytes, total, width), SYMBOL_BAR_USED, style);
     add_cells(view, &cells, cells_of(gpu->driver_reserved_bytes, total, width), SYMBOL_BAR_DRIVER,
               STYLE_FAINT);
-    add_cells(view, &cells, cells_of(gpu->outstanding_bytes, total, width), SYMBOL_BAR_PROMISED, style);
+    add_cells(view, &cells, cells_of(gpu->outstanding_bytes, total, width), SYMBOL_BAR_PROMISED,
+              style);
     add_cells(view, &cells, cells, SYMBOL_BAR_FREE, STYLE_FAINT);
     buf_format(view->out, "] %3u %% used\n", percent);
 }
@@ -222,8 +225,8 @@ static void add_remarks(const struct view *view, const struct vram_gpu *gpu)
         add_remark(view, STYLE_WARN, text);
     }
     if (gpu->memory_kind == VRAM_MEMORY_UNIFIED) {
-        add_remark(view, STYLE_FAINT, "unified: total and free are the machine's RAM, used is what GPU "
-                                      "processes hold of it");
+        add_remark(view, STYLE_FAINT,
+                   "unified memory: total and free are RAM's, used is the GPU processes' part");
     }
     if (gpu->memory_kind == VRAM_MEMORY_MIG) {
         (void)snprintf(text, sizeof(text), "MIG: a share of the card %.80s",
@@ -231,14 +234,31 @@ static void add_remarks(const struct view *view, const struct vram_gpu *gpu)
         add_remark(view, STYLE_FAINT, text);
     }
     if (gpu->used_includes_reserved) {
-        add_remark(view, STYLE_FAINT, "used includes the driver's reserve: this driver does not tell them "
-                                      "apart");
+        add_remark(view, STYLE_FAINT,
+                   "used includes the driver's reserve: this driver does not tell them apart");
     }
+}
+
+/* Used memory that no process of the list accounts for. */
+static void add_unattributed(const struct view *view, const struct vram_gpu *gpu)
+{
+    char text[128], amount[FIGURE_MAX];
+    bool all_known = true;
+    if (gpu->unattributed_bytes == VRAM_UNKNOWN || gpu->unattributed_bytes == 0) {
+        return;
+    }
+    for (size_t i = 0; i < gpu->process_count; i++) {
+        all_known = all_known && gpu->processes[i].used_bytes != VRAM_UNKNOWN;
+    }
+    (void)snprintf(text, sizeof(text), "unattributed %s: used, but %s",
+                   figure_bytes(view->screen, gpu->unattributed_bytes, amount),
+                   all_known ? "by none of the listed processes"
+                             : "the driver does not tell how much each process holds");
+    add_remark(view, STYLE_FAINT, text);
 }
 
 static void add_processes(const struct view *view, const struct vram_gpu *gpu)
 {
-    char text[80], amount[FIGURE_MAX];
     if (!gpu->processes_known) {
         add_remark(view, STYLE_FAINT, "processes: unknown");
     } else if (gpu->process_count == 0) {
@@ -255,11 +275,7 @@ static void add_processes(const struct view *view, const struct vram_gpu *gpu)
         }
         free(holdings);
     }
-    if (gpu->unattributed_bytes != VRAM_UNKNOWN && gpu->unattributed_bytes > 0) {
-        (void)snprintf(text, sizeof(text), "unattributed %s: used, but by none of the listed processes",
-                       figure_bytes(view->screen, gpu->unattributed_bytes, amount));
-        add_remark(view, STYLE_FAINT, text);
-    }
+    add_unattributed(view, gpu);
 }
 
 static void add_gpu(const struct view *view, const struct vram_gpu *gpu)
@@ -297,7 +313,8 @@ static void print_csv(struct cli *cli, const struct vram_snapshot *snapshot,
     fields_csv_header(&cli->out, VRAM_OBJECT_GPU);
     buf_char(&cli->out, '\n');
     for (size_t i = 0; i < selection->count; i++) {
-        fields_csv(&cli->out, VRAM_OBJECT_GPU, vram_snapshot_gpu(snapshot, selection->positions[i]));
+        fields_csv(&cli->out, VRAM_OBJECT_GPU,
+                   vram_snapshot_gpu(snapshot, selection->positions[i]));
         buf_char(&cli->out, '\n');
     }
 }
@@ -338,11 +355,12 @@ const struct command command_status = {
     .summary = "what each GPU has, what is free, and who holds the rest",
     .arguments = "",
     .description =
-        "Prints for each GPU total, used, free and driver-reserved memory, temperature, utilization, what "
-        "leases have promised and not yet filled (outstanding), and the headroom: what a program may "
-        "still take and leave the default margin of 1024 MiB. Then come the processes that hold memory, "
-        "largest first. A figure that the driver cannot tell is shown as unknown, never as 0.\n\n"
-        "The bar shows used memory, then the driver's reserve, then what is outstanding.",
+        "Prints for each GPU total, used, free and driver-reserved memory, temperature, "
+        "utilization, what leases have promised and not yet filled (outstanding), and the "
+        "headroom: what a program may still take and leave the default margin of 1024 MiB. Then "
+        "come the processes that hold memory, largest first. A figure that the driver cannot tell "
+        "is shown as unknown, never as 0.\n\nThe bar shows used memory, then the driver's "
+        "reserve, then what is outstanding.",
     .json = "one object: schema, taken_at, driver, errors, and gpus, each with its processes",
     .csv = "one row for each GPU",
     .objects = objects,

@@ -18,7 +18,8 @@ static void stop(int signal)
 void stop_on(int signal, int status)
 {
     struct sigaction action = {.sa_handler = stop}, before;
-    if (signal >= SIGNAL_MAX || sigaction(signal, NULL, &before) < 0 || before.sa_handler == SIG_IGN) {
+    if (signal >= SIGNAL_MAX || sigaction(signal, NULL, &before) < 0 ||
+        before.sa_handler == SIG_IGN) {
         return;
     }
     statuses[signal] = status;

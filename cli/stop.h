@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How commands that go on until they are stopped end: at once, wherever they are, since a driver call may
- * not return for seconds, but never in the middle of a line.
+ * How commands that go on until they are stopped end: at once, wherever they are, since a driver
+ * call may not return for seconds, but never in the middle of a line.
  */
 #ifndef VRAM_CLI_STOP_H
 #define VRAM_CLI_STOP_H
 
-/* From now on `signal` ends the program with `status`, unless it was ignored when the program started. */
+/* From now on `signal` ends the program with `status`, unless it was ignored when the program
+ * started. */
 void stop_on(int signal, int status);
 
 /* Between the two, stopping waits. */

@@ -12,8 +12,8 @@ struct layout {
     size_t widths[COLUMN_MAX];
 };
 
-void table_init(struct table *table, const struct screen *screen, const struct table_column *columns,
-                size_t column_count)
+void table_init(struct table *table, const struct screen *screen,
+                const struct table_column *columns, size_t column_count)
 {
     *table = (struct table){.screen = screen, .columns = columns, .column_count = column_count};
     table->failed = column_count > COLUMN_MAX;
@@ -117,8 +117,8 @@ static struct layout lay_out(const struct table *table, size_t rows, size_t inde
 }
 
 /* Adds one row; blanks are written only once something follows them. */
-static void add_row(const struct table *table, const struct layout *layout, const char *const *cells,
-                    struct buf *out, size_t indent)
+static void add_row(const struct table *table, const struct layout *layout,
+                    const char *const *cells, struct buf *out, size_t indent)
 {
     size_t blanks = indent;
     const char *mark = screen_symbol(table->screen, SYMBOL_CUT);

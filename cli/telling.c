@@ -93,13 +93,15 @@ static const struct interpreter *find_interpreter(struct word program)
 /* "main.py" says little; "ComfyUI/main.py" says it all. */
 static struct word with_directory(struct word path)
 {
-    static const char common[] = " main.py app.py server.py run.py launch.py webui.py train.py api.py cli.py "
-                                 "__main__.py index.js main.js server.js app.js run.sh start.sh ";
+    static const char common[] =
+        " main.py app.py server.py run.py launch.py webui.py train.py api.py cli.py __main__.py "
+        "index.js main.js server.js app.js run.sh start.sh ";
     struct word base = base_name(path);
     if (base.text - path.text < 2 || !is_listed(base, common)) {
         return base;
     }
-    struct word directory = base_name((struct word){path.text, (size_t)(base.text - path.text) - 1});
+    struct word directory =
+        base_name((struct word){path.text, (size_t)(base.text - path.text) - 1});
     if (is_word(directory, ".") || is_word(directory, "..")) {
         return base;
     }
@@ -127,7 +129,8 @@ static struct word find_script(const struct interpreter *interpreter, const char
     return (struct word){rest, 0};
 }
 
-/* The kernel keeps 15 bytes of a name. The rest stands in the command line, if it is the same name. */
+/* The kernel keeps 15 bytes of a name. The rest stands in the command line, if it is the same name.
+ */
 static struct word uncut_name(const char *name, struct word program)
 {
     size_t length = strlen(name);

@@ -2,10 +2,12 @@
 /*
  * The most telling name of a process. People look for "main.py", not for "python3":
  *
- * - a program run by an interpreter has the name of its script, or of the module or jar that it was told to
- *   run; where the script has one of the names that all have (main.py), with its directory: "ComfyUI/main.py";
+ * - a program run by an interpreter has the name of its script, or of the module or jar that it was
+ * told to run; where the script has one of the names that all have (main.py), with its directory:
+ * "ComfyUI/main.py";
  * - a name that the kernel cut at 15 characters has its rest from the command line;
- * - a bare interpreter, or a process that cannot be seen, has its systemd unit's or container's name;
+ * - a bare interpreter, or a process that cannot be seen, has its systemd unit's or container's
+ * name;
  * - all others have their own.
  */
 #ifndef VRAM_CLI_TELLING_H

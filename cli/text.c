@@ -13,12 +13,12 @@ static bool is_treacherous(uint32_t c)
     static const struct {
         uint32_t first, last;
     } ranges[] = {
-        {0x0000, 0x001F},   {0x007F, 0x009F},   /* controls */
-        {0x00AD, 0x00AD},   {0x061C, 0x061C},   /* soft hyphen; Arabic letter mark */
-        {0x200B, 0x200F},   {0x2028, 0x202E},   /* invisible; separators, embeddings, overrides */
-        {0x2060, 0x206F},   {0xFE00, 0xFE0F},   /* joiners, isolates; variation selectors */
-        {0xFEFF, 0xFEFF},   {0xFFF0, 0xFFFF},   /* byte order mark; specials */
-        {0xE0000, 0x10FFFF},                    /* tags and private planes */
+        {0x0000, 0x001F},    {0x007F, 0x009F}, /* controls */
+        {0x00AD, 0x00AD},    {0x061C, 0x061C}, /* soft hyphen; Arabic letter mark */
+        {0x200B, 0x200F},    {0x2028, 0x202E}, /* invisible; separators, embeddings, overrides */
+        {0x2060, 0x206F},    {0xFE00, 0xFE0F}, /* joiners, isolates; variation selectors */
+        {0xFEFF, 0xFEFF},    {0xFFF0, 0xFFFF}, /* byte order mark; specials */
+        {0xE0000, 0x10FFFF},                   /* tags and private planes */
     };
     for (size_t i = 0; i < ARRAY_LENGTH(ranges); i++) {
         if (c >= ranges[i].first && c <= ranges[i].last) {
@@ -138,7 +138,8 @@ static size_t word_width(const char *word, size_t length)
 }
 
 /* One line of the author's, up to its newline, on as many lines as it needs; returns its end. */
-static const char *wrap_line(struct buf *buf, const char *line, size_t at, size_t indent, size_t width)
+static const char *wrap_line(struct buf *buf, const char *line, size_t at, size_t indent,
+                             size_t width)
 {
     bool first = true; /* the first word of a line goes there whatever its length */
     while (*line && *line != '\n') {

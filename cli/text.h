@@ -12,14 +12,14 @@
 #include <stdint.h>
 
 /*
- * Adds `text` with everything escaped that steers a terminal or hides what it is: controls and bytes
- * that are not UTF-8 as \x1b, bidirectional and invisible marks and line separators as \u202e.
- * Where `utf8` is false, whatever is not ASCII is escaped too.
+ * Adds `text` with everything escaped that steers a terminal or hides what it is: controls and
+ * bytes that are not UTF-8 as \x1b, bidirectional and invisible marks and line separators as
+ * \u202e. Where `utf8` is false, whatever is not ASCII is escaped too.
  */
 void text_safe(struct buf *buf, const char *text, bool utf8);
 
-/* An argument for a message: between quotation marks and cut where it is long. Returns `quoted`. It is not
- * made safe: messages are, as a whole. */
+/* An argument for a message: between quotation marks and cut where it is long. Returns `quoted`. It
+ * is not made safe: messages are, as a whole. */
 #define TEXT_QUOTED_MAX 80
 const char *text_quote(const char *text, char quoted[TEXT_QUOTED_MAX]);
 

@@ -27,7 +27,8 @@ int values_size(struct cli *cli, const char *text, uint64_t *ret_bytes)
         return fail_usage(cli, text, "is not a size; write 12G, 512M, 1.5GiB or 20000 (MiB)");
     }
     if (bare && *ret_bytes < SMALL_BYTES) {
-        cli_note(cli, "%s is read as %s MiB; write %sG for GiB", text_quote(text, quoted), text, text);
+        cli_note(cli, "%s is read as %s MiB; write %sG for GiB", text_quote(text, quoted), text,
+                 text);
     }
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sizes, margins, durations and counts from the command line. A text that is none is a usage error that names
- * it. All return an exit status, 0 to go on.
+ * Sizes, margins, durations and counts from the command line. A text that is none is a usage error
+ * that names it. All return an exit status, 0 to go on.
  */
 #ifndef VRAM_CLI_VALUES_H
 #define VRAM_CLI_VALUES_H

@@ -7,7 +7,9 @@
 #include "cli/text.h"
 #include "common/size.h"
 #include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { INDENT = 2, HOLDERS_SHOWN = 3 };
 
@@ -44,7 +46,8 @@ static void add_size(struct buf *buf, uint64_t bytes)
     }
 }
 
-/* "22,844 MiB free − 1,024 margin = 21,820 headroom". What there is is rounded down, what is needed up. */
+/* "22,844 MiB free − 1,024 margin = 21,820 headroom". What there is is rounded down, what is needed
+ * up. */
 static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *line)
 {
     const struct screen *screen = verdict->screen;
@@ -58,7 +61,8 @@ static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *l
     buf_format(&verdict->detail, " %s %s margin", minus,
                figure_mib(screen, line->margin_bytes, true, text));
     bool negative = line->headroom_bytes < 0;
-    uint64_t headroom = negative ? 0 - (uint64_t)line->headroom_bytes : (uint64_t)line->headroom_bytes;
+    uint64_t headroom =
+        negative ? 0 - (uint64_t)line->headroom_bytes : (uint64_t)line->headroom_bytes;
     buf_format(&verdict->detail, " = %s%s headroom", negative ? minus : "",
                figure_mib(screen, headroom, negative, text));
 }
@@ -77,7 +81,9 @@ static void say_fits(struct verdict *verdict)
             buf_format(&verdict->head, "%sGPU %s", first ? "" : ", ",
                        label_of(verdict, &fit->gpus[i], label));
             if (!several && name) {
-                buf_format(&verdict->head, " (%s)", name);
+                buf_text(&verdict->head, " (");
+                text_safe(&verdict->head, name, verdict->screen->utf8);
+                buf_char(&verdict->head, ')');
             }
             if (several) {
                 buf_format(&verdict->detail, "%sGPU %s: ", first ? "" : "\n", label);
@@ -102,6 +108,14 @@ static const struct vram_fit_gpu *find_nearest(const struct vram_fit *fit, uint3
     return nearest;
 }
 
+static void add_name(struct verdict *verdict, const struct vram_process *process)
+{
+    struct buf name CLEANUP(buf_done) = BUF_INIT;
+    telling_name(&name, process);
+    text_safe(&verdict->detail, name.data ? name.data : "", verdict->screen->utf8);
+    verdict->detail.failed = verdict->detail.failed || name.failed;
+}
+
 /* "held by python3 (4242) 1,010 MiB, Xorg (1234) 310 MiB and 2 more" */
 static void add_holders(struct verdict *verdict, const struct vram_gpu *gpu)
 {
@@ -113,7 +127,7 @@ static void add_holders(struct verdict *verdict, const struct vram_gpu *gpu)
             break; /* the largest come first, the unknown last */
         }
         buf_text(&verdict->detail, shown ? ", " : "\nheld by ");
-        telling_name(&verdict->detail, process);
+        add_name(verdict, process);
         buf_format(&verdict->detail, " (%" PRIu32 ") %s MiB", process->pid,
                    figure_mib(verdict->screen, process->used_bytes, true, text));
     }
@@ -138,7 +152,8 @@ static void say_not_now(struct verdict *verdict)
     buf_format(&verdict->detail, "GPU %s%s has ", label_of(verdict, nearest, label),
                fit->count > 1 ? ", the nearest to it," : "");
     add_arithmetic(verdict, nearest);
-    buf_format(&verdict->detail, ", %s MiB short", figure_mib(verdict->screen, nearest->shortfall_bytes, true, text));
+    buf_format(&verdict->detail, ", %s MiB short",
+               figure_mib(verdict->screen, nearest->shortfall_bytes, true, text));
     add_holders(verdict, gpu_of(verdict, nearest));
 }
 
@@ -159,11 +174,12 @@ static void say_never(struct verdict *verdict)
     buf_text(&verdict->head, " never fits");
     if (fit->gpu_count > 1) {
         buf_format(&verdict->head, " on %" PRIu32 " GPUs", fit->gpu_count);
-        buf_format(&verdict->detail, "%zu of the %zu asked about %s large enough%s", enough, fit->count,
-                   enough == 1 ? "is" : "are", largest ? "; " : "");
+        buf_format(&verdict->detail, "%zu of the %zu asked about %s large enough%s", enough,
+                   fit->count, enough == 1 ? "is" : "are", largest ? "; " : "");
     }
     if (largest) {
-        buf_format(&verdict->detail, "GPU %s%s has %s MiB when empty, and %s + %s margin are needed",
+        buf_format(&verdict->detail,
+                   "GPU %s%s has %s MiB when empty, and %s + %s margin are needed",
                    label_of(verdict, largest, label),
                    fit->gpu_count == 1 && fit->count > 1 ? ", the largest," : "",
                    figure_mib(verdict->screen, largest->capacity_bytes, false, has),
@@ -209,56 +225,43 @@ static void say_unknown(struct verdict *verdict)
 
 /* ---- The line -------------------------------------------------------------------------------- */
 
-/* Adds hostile text made safe; newlines are the author's. */
-static void make_safe(struct verdict *verdict, struct buf *text)
+static size_t first_line_width(const char *text)
 {
-    struct buf safe = BUF_INIT;
-    char *rest = text->data;
-    while (rest && *rest) {
-        char *end = rest;
-        while (*end && *end != '\n') {
-            end++;
-        }
-        bool more = *end == '\n';
-        *end = '\0';
-        text_safe(&safe, rest, verdict->screen->utf8);
-        buf_text(&safe, more ? "\n" : "");
-        rest = end + more;
-    }
-    safe.failed = safe.failed || text->failed;
-    buf_done(text);
-    *text = safe;
+    struct buf line CLEANUP(buf_done) = BUF_INIT;
+    buf_add(&line, text, strcspn(text, "\n"));
+    return line.data ? text_width(line.data) : 0;
 }
 
+/* "head: detail" where that fits the line, else the detail on lines of its own. */
 static void print(struct verdict *verdict, enum style style, const char *symbol)
 {
     struct buf *out = verdict->out;
     const struct screen *screen = verdict->screen;
-    if (verdict->head.failed || verdict->detail.failed) {
+    struct buf *head = &verdict->head, *detail = &verdict->detail;
+    size_t limit = screen->terminal ? screen->width : SIZE_MAX;
+    buf_text(head, detail->length > 0 ? ":" : "");
+    if (head->failed || detail->failed) {
         out->failed = true;
         return;
     }
-    size_t width = text_width(symbol) + 1 + text_width(verdict->head.data);
-    buf_format(out, "%s%s%s %s", screen_style(screen, style), symbol, screen_plain(screen),
-               verdict->head.data);
-    const char *detail = verdict->detail.data;
-    if (!detail) {
-        buf_char(out, '\n');
+    size_t first_line = detail->length > 0 ? first_line_width(detail->data) + 1 : 0;
+    size_t at = text_width(symbol) + 1, width = at + text_width(head->data);
+    bool together = first_line <= limit && width <= limit - first_line;
+    buf_format(out, "%s%s%s ", screen_style(screen, style), symbol, screen_plain(screen));
+    if (together && detail->length > 0) {
+        buf_format(out, "%s ", head->data);
+        text_wrap(out, detail->data, width + 1, INDENT, limit);
         return;
     }
-    size_t first = 0;
-    while (detail[first] && detail[first] != '\n') {
-        first++;
+    text_wrap(out, head->data, at, INDENT, limit);
+    if (detail->length > 0) {
+        text_blanks(out, INDENT);
+        text_wrap(out, detail->data, INDENT, INDENT, limit);
     }
-    size_t limit = screen->terminal ? screen->width : SIZE_MAX;
-    bool same_line = !screen->terminal || width + 2 + first <= screen->width;
-    buf_text(out, same_line ? ": " : ":\n");
-    text_blanks(out, same_line ? 0 : INDENT);
-    text_wrap(out, detail, same_line ? width + 2 : INDENT, INDENT, limit);
 }
 
-void verdict_print(struct buf *out, const struct screen *screen, const struct vram_snapshot *snapshot,
-                   const struct vram_fit *fit)
+void verdict_print(struct buf *out, const struct screen *screen,
+                   const struct vram_snapshot *snapshot, const struct vram_fit *fit)
 {
     static const struct {
         void (*say)(struct verdict *verdict);
@@ -276,8 +279,6 @@ void verdict_print(struct buf *out, const struct screen *screen, const struct vr
                              : screen_symbol(screen, answer == VRAM_FITS ? SYMBOL_YES : SYMBOL_NO);
     add_size(&verdict.head, fit->size_bytes);
     answers[answer].say(&verdict);
-    make_safe(&verdict, &verdict.head);
-    make_safe(&verdict, &verdict.detail);
     print(&verdict, answers[answer].style, symbol);
     buf_done(&verdict.head);
     buf_done(&verdict.detail);

@@ -8,7 +8,7 @@
 #include "include/vram.h"
 
 /* Adds a line, or a few where the screen is narrow or there is more to say. */
-void verdict_print(struct buf *out, const struct screen *screen, const struct vram_snapshot *snapshot,
-                   const struct vram_fit *fit);
+void verdict_print(struct buf *out, const struct screen *screen,
+                   const struct vram_snapshot *snapshot, const struct vram_fit *fit);
 
 #endif

@@ -124,11 +124,13 @@ static void add_header(struct watch *watch, const struct vram_snapshot *snapshot
     const struct layout *layout = &watch->layout;
     const struct screen *screen = cli_screen(cli);
     bool number = layout->detail == DETAIL_NUMBER;
-    buf_format(&cli->out, "%s%-8s", screen_style(screen, STYLE_FAINT), number ? "used GiB" : "TIME");
+    buf_format(&cli->out, "%s%-8s", screen_style(screen, STYLE_FAINT),
+               number ? "used GiB" : "TIME");
     for (size_t i = 0; i < layout->shown; i++) {
         char label[GPU_LABEL_MAX], title[GPU_LABEL_MAX + 8];
         const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, selection->positions[i]);
-        (void)snprintf(title, sizeof(title), "%s%s", number ? "" : "GPU ", session_gpu_label(gpu, label));
+        (void)snprintf(title, sizeof(title), "%s%s", number ? "" : "GPU ",
+                       session_gpu_label(gpu, label));
         add_padded(&cli->out, title, layout->cell_width);
     }
     buf_format(&cli->out, "%s\n", screen_plain(screen));
@@ -173,8 +175,10 @@ static void add_line(struct watch *watch, const struct vram_snapshot *snapshot,
     cli->screen_known = false; /* terminals change their size */
     const struct screen *screen = cli_screen(cli);
     struct layout layout = lay_out(screen, snapshot, selection);
-    bool changed = memcmp(&layout, &watch->layout, sizeof(layout)) != 0;
-    if (watch->lines == 0 || changed || (screen->height > 2 && watch->lines >= screen->height - 1)) {
+    bool changed = layout.cell_width != watch->layout.cell_width ||
+                   layout.count != watch->layout.count || layout.shown != watch->layout.shown;
+    if (watch->lines == 0 || changed ||
+        (screen->height > 2 && watch->lines >= screen->height - 1)) {
         watch->layout = layout;
         watch->lines = 1;
         add_header(watch, snapshot, selection);
@@ -182,8 +186,8 @@ static void add_line(struct watch *watch, const struct vram_snapshot *snapshot,
     add_time(&cli->out);
     for (size_t i = 0; i < layout.shown; i++) {
         char cell[4 * FIGURE_MAX];
-        write_cell(screen, vram_snapshot_gpu(snapshot, selection->positions[i]), layout.detail, cell,
-                   sizeof(cell));
+        write_cell(screen, vram_snapshot_gpu(snapshot, selection->positions[i]), layout.detail,
+                   cell, sizeof(cell));
         add_padded(&cli->out, cell, layout.cell_width);
     }
     if (layout.shown < layout.count) {
@@ -242,7 +246,8 @@ static int look(struct watch *watch)
     int status = 0;
     if (!watch->before) {
         status = session_take(cli, VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH, &snapshot);
-    } else if (vram_snapshot_take(cli->vram, VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH, &snapshot) < 0) {
+    } else if (vram_snapshot_take(cli->vram, VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH, &snapshot) <
+               0) {
         add_failure(watch);
         return 0;
     }
@@ -278,8 +283,8 @@ static bool is_closed_before(uint64_t then)
     }
 }
 
-/* Looks at multiples of the period since the start, so that the times do not drift; what is missed is
- * left out. */
+/* Looks at multiples of the period since the start, so that the times do not drift; what is missed
+ * is left out. */
 static int go_on(struct watch *watch)
 {
     uint64_t start = now_ns();
@@ -332,12 +337,13 @@ const struct command command_watch = {
     .name = "watch",
     .summary = "a snapshot a line until stopped",
     .arguments = "",
-    .description =
-        "Prints a line for each snapshot: the time, each GPU's used memory, and what changed most since the "
-        "line before. It ends on Ctrl-C, on SIGTERM, and when nobody reads its output any more. A driver "
-        "that fails in between is told by a line, and asked again the next time.",
+    .description = "Prints a line for each snapshot: the time, each GPU's used memory, and what "
+                   "changed most since the line before. It ends on Ctrl-C, on SIGTERM, and when "
+                   "nobody reads its output any more. A driver that fails in between is told by a "
+                   "line, and asked again the next time.",
     .options = options,
-    .json = "one line for each snapshot, as `vram status --json` prints it; a failure is a line with error",
+    .json = "one line for each snapshot, as `vram status --json` prints it; a failure is a line "
+            "with error",
     .csv = "one row for each GPU and snapshot; its first column is taken_at",
     .objects = objects,
     .object_count = ARRAY_LENGTH(objects),

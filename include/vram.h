@@ -312,7 +312,7 @@ struct vram_fit {
     uint64_t waiters;       /**< requests that wait for room; unknown without a daemon */
     bool promises_counted;  /**< false: no daemon, so nobody's promises were subtracted */
     size_t count;
-    const struct vram_fit_gpu *gpus; /**< every candidate, in the snapshot's order */
+    const struct vram_fit_gpu *gpus; /**< every candidate, in the request's order */
 };
 
 /**

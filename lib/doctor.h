@@ -17,19 +17,21 @@ struct doctor_scene {
     const char *(*env)(const char *name); /* getenv, or a test's */
     const struct err *start;              /* why the driver did not start; NULL: it works */
     const struct vram_snapshot *snapshot; /* NULL where there is none */
-    const char *library;                  /* the driver library's file, NULL where none was loaded */
-    const char *simulation;               /* not NULL: the simulated driver, so hardware is not looked for */
+    const char *library;    /* the driver library's file, NULL where none was loaded */
+    const char *simulation; /* not NULL: the simulated driver, so hardware is not looked for */
 };
 
 /*
- * Runs every check over the scene. The report owns all its texts; nothing of the scene is kept. Nothing blocks,
- * no device is opened or woken, and whatever the files hold, the texts can be shown on a terminal. While the
- * driver does not work there is at least one problem, and the first is the most telling. 0 or -ENOMEM.
+ * Runs every check over the scene. The report owns all its texts; nothing of the scene is kept.
+ * Nothing blocks, no device is opened or woken, and whatever the files hold, the texts can be shown
+ * on a terminal. While the driver does not work there is at least one problem, and the first is the
+ * most telling. 0 or -ENOMEM.
  */
 int doctor_examine(const struct doctor_scene *scene, struct vram_report **ret_report);
 
-/* Adds a fact ("driver", "550.54.14"); facts stand before findings, in the order in which they were added. One
- * of the same name takes the other's place. NULL and "": nothing is known, nothing added. 0 or -ENOMEM. */
+/* Adds a fact ("driver", "550.54.14"); facts stand before findings, in the order in which they were
+ * added. One of the same name takes the other's place. NULL and "": nothing is known, nothing
+ * added. 0 or -ENOMEM. */
 int doctor_fact(struct vram_report *report, const char *name, const char *value);
 
 #endif

@@ -12,36 +12,33 @@
 static const struct {
     const char *code, *advice;
 } advices[] = {
-    {"library_not_found",
-     "most likely the NVIDIA driver is not installed, or this container was started without a GPU\n" DOCTOR},
-    {"library_broken",
-     "most likely it is for another kind of machine, or the CUDA toolkit's stand-in for linking\n" DOCTOR},
-    {"driver_not_loaded",
-     "most likely the kernel module was not loaded or does not fit this kernel; try `sudo modprobe nvidia`\n" DOCTOR},
-    {"no_permission",
-     "most likely this user is not in the group of /dev/nvidiactl (see `ls -l /dev/nvidiactl`)\n" DOCTOR},
+    {"library_not_found", "most likely the NVIDIA driver is not installed, or this container was "
+                          "started without a GPU\n" DOCTOR},
+    {"library_broken", "most likely it is for another kind of machine, or the CUDA toolkit's "
+                       "stand-in for linking\n" DOCTOR},
+    {"driver_not_loaded", "most likely the kernel module was not loaded or does not fit this "
+                          "kernel; try `sudo modprobe nvidia`\n" DOCTOR},
+    {"no_permission", "most likely this user is not in the group of /dev/nvidiactl (see `ls -l "
+                      "/dev/nvidiactl`)\n" DOCTOR},
     {"version_mismatch",
      "most likely the driver was upgraded since the machine was started; restart it\n" DOCTOR},
-    {"driver_blocked",
-     "most likely the rules of a container, a service or a security module forbid the devices\n" DOCTOR},
+    {"driver_blocked", "most likely the rules of a container, a service or a security module "
+                       "forbid the devices\n" DOCTOR},
     {"driver_failed",
      "`sudo dmesg | grep -iE 'nvrm|xid'` shows what the driver says of it\n" DOCTOR},
     {"driver_hung",
      "most likely a GPU has failed; its last words are in `sudo dmesg | grep -i xid`\n" DOCTOR},
     {"driver_restarted",
      "most likely the driver was unloaded or upgraded; the next call starts it anew"},
-    {"no_gpu",
-     "the driver works and has no GPU; `lspci -nn | grep -i nvidia` shows whether there is one\n" DOCTOR},
-    {"out_of_memory",
-     "the machine's memory, or this program's share of it, is used up"},
-    {"bad_driver",
-     "see `vram --help` for --driver; VRAM_DRIVER may hold it too"},
-    {"bad_simulation",
-     "most likely a mistake in the scenario file, in the line that is named"},
-    {"no_such_simulation",
-     "machines are rtx4090, 2x3090, 8xh100, gb10, wsl, mig and empty; a scenario file is named with a slash"},
-    {"no_simulation",
-     "the simulated driver is a part of vram's installation; VRAM_SIM_DIR says where it is elsewhere"},
+    {"no_gpu", "the driver works and has no GPU; `lspci -nn | grep -i nvidia` shows whether there "
+               "is one\n" DOCTOR},
+    {"out_of_memory", "the machine's memory, or this program's share of it, is used up"},
+    {"bad_driver", "see `vram --help` for --driver; VRAM_DRIVER may hold it too"},
+    {"bad_simulation", "most likely a mistake in the scenario file, in the line that is named"},
+    {"no_such_simulation", "machines are rtx4090, 2x3090, 8xh100, gb10, wsl, mig and empty; a "
+                           "scenario file is named with a slash"},
+    {"no_simulation", "the simulated driver is a part of vram's installation; VRAM_SIM_DIR says "
+                      "where it is elsewhere"},
 };
 
 int err_set(struct err *err, int result, const char *code, const char *format, ...)

@@ -94,16 +94,21 @@ static bool shares_pool(const struct vram_snapshot *snapshot, const struct vram_
     return vram_snapshot_gpu(snapshot, a->position)->pool == vram_snapshot_gpu(snapshot, b->position)->pool;
 }
 
-/* Whether another, earlier candidate already stands for this one's memory with the same answer. */
-static bool is_counted(const struct vram_snapshot *snapshot, const struct vram_fit *fit, size_t i)
+/* Whether candidate `i` stands for its memory: it has the best answer of those that share it, which may
+ * differ, as they are asked one after the other. Of equals the first stands. */
+static bool stands_for_pool(const struct vram_snapshot *snapshot, const struct vram_fit *fit, size_t i)
 {
-    for (size_t j = 0; j < i; j++) {
-        if (fit->gpus[j].usable && fit->gpus[j].answer == fit->gpus[i].answer &&
-            shares_pool(snapshot, &fit->gpus[j], &fit->gpus[i])) {
-            return true;
+    static const unsigned ranks[] = {
+        [VRAM_FITS] = 0, [VRAM_CANNOT_TELL] = 1, [VRAM_NOT_NOW] = 2, [VRAM_NEVER] = 3};
+    unsigned own = ranks[fit->gpus[i].answer];
+    for (size_t j = 0; j < fit->count; j++) {
+        const struct vram_fit_gpu *other = &fit->gpus[j];
+        bool better = ranks[other->answer] < own || (ranks[other->answer] == own && j < i);
+        if (other->usable && better && shares_pool(snapshot, other, &fit->gpus[i])) {
+            return false;
         }
     }
-    return false;
+    return true;
 }
 
 static size_t count_pools(const struct vram_snapshot *snapshot, const struct vram_fit *fit,
@@ -111,7 +116,8 @@ static size_t count_pools(const struct vram_snapshot *snapshot, const struct vra
 {
     size_t count = 0;
     for (size_t i = 0; i < fit->count; i++) {
-        count += fit->gpus[i].usable && fit->gpus[i].answer == answer && !is_counted(snapshot, fit, i);
+        count += fit->gpus[i].usable && fit->gpus[i].answer == answer &&
+                 stands_for_pool(snapshot, fit, i);
     }
     return count;
 }

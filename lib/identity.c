@@ -159,7 +159,6 @@ static int read_command(int directory, struct identity *identity)
     }
     int length = read_at(directory, "cmdline", text, COMMAND_MAX);
     size_t joined = length > 0 ? proc_command_join(text, (size_t)length) : 0;
-    free(identity->command);
     identity->command = joined ? realloc(text, joined + 1) : NULL;
     if (!identity->command) {
         free(text);
@@ -186,6 +185,8 @@ static int refresh(struct identities *identities, struct identity *identity, boo
             proc_cgroup_parse(text, identity->container, identity->unit);
         }
     }
+    free(identity->command); /* may be another process's, or older than its last exec */
+    identity->command = NULL;
     if (visible && with_command) {
         r = read_command(directory, identity);
     }

@@ -87,7 +87,8 @@ static void copy(char *to, size_t size, const char *from, size_t length)
     }
 }
 
-/* "docker-<id>.scope", "cri-containerd-<id>.scope", "libpod-<id>", "<id>". */
+/* "docker-<id>.scope", "cri-containerd-<id>.scope", "libpod-<id>", "<id>", and, where containerd and the
+ * kubelet differ over who makes cgroups, "kubepods-….slice:cri-containerd:<id>". */
 static bool take_container_id(const char *part, size_t length, char *container)
 {
     for (size_t i = 0; i + CONTAINER_DIGITS <= length; i++) {
@@ -95,7 +96,7 @@ static bool take_container_id(const char *part, size_t length, char *container)
         while (digits < CONTAINER_DIGITS && isxdigit((unsigned char)part[i + digits])) {
             digits++;
         }
-        bool starts = i == 0 || part[i - 1] == '-';
+        bool starts = i == 0 || part[i - 1] == '-' || part[i - 1] == ':';
         const char *rest = part + i + digits;
         size_t rest_length = length - i - digits;
         bool ends = rest_length == 0 || (rest_length == 6 && memcmp(rest, ".scope", 6) == 0);

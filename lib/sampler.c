@@ -13,6 +13,7 @@
 #define STACK_SIZE ((size_t)1 << 20)
 /* One thread may be stuck in one device while another goes on; two stuck threads mean the driver. */
 #define MOST_STUCK 2
+#define TAKE_BITS  3 /* in VRAM_TAKE_ALL */
 
 /* An open source and the threads that are inside it. The last to leave a discarded one closes it. */
 struct opened {
@@ -29,12 +30,6 @@ struct source_watch {
     const char *call; /* NULL: not inside a driver call */
     size_t device;
     uint64_t since_ns;
-};
-
-enum request {
-    REQUEST_NONE,
-    REQUEST_PASS,
-    REQUEST_END,
 };
 
 struct sampler {
@@ -54,8 +49,8 @@ struct sampler {
     struct opened *opened;       /* NULL: the source is not open */
 
     uint64_t asked, begun, served; /* tickets */
-    uint32_t take;               /* what the next pass is to ask for */
-    uint32_t pass_take;          /* what the current one asks for */
+    unsigned wanting[TAKE_BITS]; /* callers inside sampler_sample() by what they want */
+    uint32_t pass_take;          /* what the current pass asks for */
     bool resume;                 /* go on with the current pass: its first thread was given up */
     int result;                  /* of the pass that served last */
     struct err err;
@@ -76,45 +71,7 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- Reports --------------------------------------------------------------------------------- */
-
-static void report_unref(struct report *report)
-{
-    if (!report || atomic_fetch_sub(&report->references, 1) != 1) {
-        return;
-    }
-    for (size_t i = 0; i < report->count; i++) {
-        source_gpu_done(&report->gpus[i]);
-    }
-    free(report->gpus);
-    free(report);
-}
-
-static struct report *report_new(struct source_gpu *gpus, size_t count)
-{
-    struct report *report = malloc(sizeof(*report));
-    if (!report) {
-        for (size_t i = 0; i < count; i++) {
-            source_gpu_done(&gpus[i]);
-        }
-        free(gpus);
-        return NULL;
-    }
-    atomic_init(&report->references, 1);
-    report->taken_ns = now_ns();
-    report->count = count;
-    report->gpus = gpus;
-    return report;
-}
-
-void board_done(struct board *board)
-{
-    for (size_t i = 0; i < board->count; i++) {
-        report_unref(board->entries[i].report);
-    }
-    free(board->entries);
-    *board = (struct board){0};
-}
+/* ---- The board ------------------------------------------------------------------------------- */
 
 /* Hands out what is known; called with the lock held. */
 static int copy_board(struct sampler *s, struct board *ret_board, struct err *err)
@@ -131,9 +88,7 @@ static int copy_board(struct sampler *s, struct board *ret_board, struct err *er
             board.entries[i].hung_call = s->driver_call;
             board.entries[i].hung_since_ns = s->driver_since_ns;
         }
-        if (board.entries[i].report) {
-            atomic_fetch_add(&board.entries[i].report->references, 1);
-        }
+        (void)report_ref(board.entries[i].report);
     }
     *ret_board = board;
     return 0;
@@ -204,13 +159,16 @@ static bool sink_skip(struct source_sink *sink, size_t device)
     return skip;
 }
 
-static void sink_device(struct source_sink *sink, size_t device, struct source_gpu *gpus, size_t count)
+static int sink_device(struct source_sink *sink, size_t device, struct source_gpu *gpus, size_t count)
 {
     struct source_watch *watch = watch_of(sink);
     struct sampler *s = watch->sampler;
-    struct report *report = report_new(gpus, count);
+    struct report *report = report_new(gpus, count, now_ns());
+    if (!report) {
+        return -ENOMEM;
+    }
     pthread_mutex_lock(&s->lock);
-    if (report && !watch->given_up && device < s->count) {
+    if (!watch->given_up && device < s->count) {
         struct report *old = s->entries[device].report;
         s->entries[device].report = report;
         s->done[device] = true;
@@ -218,6 +176,7 @@ static void sink_device(struct source_sink *sink, size_t device, struct source_g
     }
     pthread_mutex_unlock(&s->lock);
     report_unref(report);
+    return 0;
 }
 
 bool watch_enter(struct source_watch *watch, size_t device, const char *call)
@@ -372,6 +331,26 @@ static void close_source(struct sampler *s)
     }
 }
 
+/*
+ * What everybody inside wants, also those whose own pass has just ended: the board that they are about to
+ * copy may be the next pass's already, and must not be poorer. Called with the lock held.
+ */
+static uint32_t wanted(const struct sampler *s)
+{
+    uint32_t take = 0;
+    for (unsigned bit = 0; bit < TAKE_BITS; bit++) {
+        take |= s->wanting[bit] ? 1u << bit : 0;
+    }
+    return take;
+}
+
+static void count_wish(struct sampler *s, uint32_t take, int step)
+{
+    for (unsigned bit = 0; bit < TAKE_BITS; bit++) {
+        s->wanting[bit] += take & 1u << bit ? (unsigned)step : 0;
+    }
+}
+
 /* Waits for something to do. False: the end. Called with the lock held. */
 static bool next_pass(struct sampler *s)
 {
@@ -380,8 +359,7 @@ static bool next_pass(struct sampler *s)
     }
     if (!s->resume && !s->ending) {
         s->begun = s->asked;
-        s->pass_take = s->take;
-        s->take = 0;
+        s->pass_take = wanted(s);
         if (s->count) {
             memset(s->done, 0, s->count * sizeof(*s->done));
         }
@@ -531,6 +509,7 @@ static int answer(struct sampler *s, bool served, struct board *ret_board, struc
 int sampler_sample(struct sampler *s, uint32_t take, struct board *ret_board, struct err *err)
 {
     pthread_mutex_lock(&s->lock);
+    count_wish(s, take, 1);
     int r = ready(s, err);
     if (r == 0) {
         bool served = false;
@@ -539,12 +518,12 @@ int sampler_sample(struct sampler *s, uint32_t take, struct board *ret_board, st
                 s->asked++;
             }
             uint64_t ticket = s->asked;
-            s->take |= take;
             pthread_cond_broadcast(&s->changed);
             served = await(s, ticket);
         }
         r = answer(s, served, ret_board, err);
     }
+    count_wish(s, take, -1);
     pthread_mutex_unlock(&s->lock);
     return r;
 }

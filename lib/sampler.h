@@ -11,32 +11,7 @@
 #ifndef VRAM_LIB_SAMPLER_H
 #define VRAM_LIB_SAMPLER_H
 
-#include "lib/source/source.h"
-#include <stdatomic.h>
-
-/* What one device said at one moment. Immutable once handed out; counted references. */
-struct report {
-    atomic_uint references;
-    uint64_t taken_ns; /* CLOCK_MONOTONIC */
-    size_t count;
-    struct source_gpu *gpus;
-};
-
-struct board_entry {
-    struct report *report; /* NULL: this device has never answered */
-    bool hung;
-    const char *hung_call; /* static text */
-    uint64_t hung_since_ns;
-};
-
-/* What is known of every device: the last reports, each with its age. */
-struct board {
-    struct source_identity identity;
-    size_t count;
-    struct board_entry *entries;
-};
-
-void board_done(struct board *board);
+#include "lib/board.h"
 
 struct sampler;
 

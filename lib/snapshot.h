@@ -3,8 +3,8 @@
 #ifndef VRAM_LIB_SNAPSHOT_H
 #define VRAM_LIB_SNAPSHOT_H
 
+#include "lib/board.h"
 #include "lib/identity.h"
-#include "lib/sampler.h"
 
 /* Clocks are passed in: `taken_at_ns` since 1970, `now_ns` of CLOCK_MONOTONIC. 0 or -ENOMEM. */
 MUST_CHECK int snapshot_build(const struct board *board, struct identities *identities, uint32_t take,

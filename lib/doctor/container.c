@@ -5,26 +5,30 @@
 #include <errno.h>
 #include <string.h>
 
-/* The driver is at hand, and opening it is what fails: how it looks when a cgroup forbids the devices. */
+/* The driver is at hand, and opening it is what fails: how it looks when a cgroup forbids the
+ * devices. */
 static bool open_is_refused(const struct exam *exam)
 {
     const struct machine *machine = &exam->machine;
     const struct err *start = exam->scene->start;
-    bool refused = exam_start_failed(exam, "driver_blocked") || exam_start_failed(exam, "no_permission") ||
+    bool refused = exam_start_failed(exam, "driver_blocked") ||
+                   exam_start_failed(exam, "no_permission") ||
                    (exam_start_failed(exam, "driver_failed") && start->driver_code == 999);
     return refused && machine->has_control && machine->control.usable &&
            (!machine->node_count || machine->nodes[0].usable);
 }
 
-/* ---- Remedies by kind of container ------------------------------------------------------------- */
+/* ---- Remedies by kind of container -------------------------------------------------------------
+ */
 
 static void remedy_docker(struct exam *exam)
 {
     exam_remedy(exam, "docker run --gpus all …");
-    exam_remedy(exam, "In a compose file, under the service's deploy.resources.reservations.devices:");
+    exam_remedy(exam, "In a compose file, as the service's deploy.resources.reservations.devices:");
     exam_remedy(exam, "[{driver: nvidia, count: all, capabilities: [gpu]}]");
-    exam_remedy(exam, "If docker \"could not select device driver\", install the NVIDIA Container Toolkit "
-                      "on the host, then:");
+    exam_remedy(
+        exam, "If docker \"could not select device driver\", install the NVIDIA Container Toolkit "
+              "on the host, then:");
     exam_remedy(exam, "sudo nvidia-ctk runtime configure --runtime=docker && "
                       "sudo systemctl restart docker");
 }
@@ -47,11 +51,13 @@ static void remedy_give_gpus(struct exam *exam)
         remedy_podman(exam);
         break;
     case CONTAINER_KUBERNETES:
-        exam_remedy(exam, "In the pod's container, resources.limits: {nvidia.com/gpu: 1}");
+        exam_remedy(exam, "In the pod, as the container's resources:");
+        exam_remedy(exam, "limits: {nvidia.com/gpu: 1}");
         exam_remedy(exam, "The node needs NVIDIA's device plugin.");
         break;
     case CONTAINER_LXC:
-        exam_remedy(exam, "lxc config set NAME nvidia.runtime=true && lxc config device add NAME gpu gpu");
+        exam_remedy(
+            exam, "lxc config set NAME nvidia.runtime=true && lxc config device add NAME gpu gpu");
         break;
     case CONTAINER_APPTAINER:
         exam_remedy(exam, "apptainer exec --nv IMAGE COMMAND");
@@ -88,8 +94,8 @@ void check_container(struct exam *exam)
     exam_problem(exam, "this container (%s) was started without GPUs", name);
     exam_evidence(exam, "/dev/nvidia0 is not there");
     if (machine->module_loaded) {
-        exam_evidence(exam, "the host's driver is loaded%s%s", machine->module_version[0] ? ": " : "",
-                      machine->module_version);
+        exam_evidence(exam, "the host's driver is loaded%s%s",
+                      machine->module_version[0] ? ": " : "", machine->module_version);
     }
     remedy_give_gpus(exam);
 }
@@ -112,8 +118,9 @@ void check_capabilities(struct exam *exam)
         exam_remedy(exam, "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility");
     } else {
         exam_evidence(exam, "no libnvidia-ml.so.1 in the container");
-        exam_remedy(exam, "Devices that are handed in one by one (--device) come without the driver's "
-                          "files.");
+        exam_remedy(exam,
+                    "Devices that are handed in one by one (--device) come without the driver's "
+                    "files.");
         remedy_give_gpus(exam);
     }
 }
@@ -128,12 +135,13 @@ void check_device_cgroup(struct exam *exam)
     }
     exam_problem(exam, "the container's cgroup forbids the GPU, most likely since `systemctl "
                        "daemon-reload` on the host made the container's device rules anew");
-    exam_evidence(exam, "/dev/nvidiactl: mode %04o, which allows it", (unsigned)machine->control.mode);
+    exam_evidence(exam, "/dev/nvidiactl: mode %04o, which allows it",
+                  (unsigned)machine->control.mode);
     exam_evidence(exam, "%s", exam->scene->start->message);
     exam_remedy(exam, "Restart the container. For good, on the host:");
     exam_remedy(exam, "sudo nvidia-ctk system create-dev-char-symlinks --create-all");
-    exam_remedy(exam, "Or hand the nodes in by name: --device=/dev/nvidiactl --device=/dev/nvidia0 "
-                      "--device=/dev/nvidia-uvm, or use CDI.");
+    exam_remedy(exam, "Or hand the nodes in by name when the container is started:");
+    exam_remedy(exam, "--device=/dev/nvidiactl --device=/dev/nvidia0 --device=/dev/nvidia-uvm");
 }
 
 /* ---- D15 ------------------------------------------------------------------------------------- */
@@ -152,13 +160,15 @@ void check_sandbox(struct exam *exam)
     if (hidden) {
         exam_evidence(exam, "/dev has neither nvidiactl nor kmsg, as with PrivateDevices=yes");
     } else {
-        exam_evidence(exam, "/dev/nvidiactl: mode %04o, and opening it fails, as with DevicePolicy=",
+        exam_evidence(exam,
+                      "/dev/nvidiactl: mode %04o, and opening it fails, as with DevicePolicy=",
                       (unsigned)machine->control.mode);
     }
     exam_remedy(exam, "sudo systemctl edit '%s'", machine->service);
-    exam_remedy(exam, "and there, under [Service]:");
+    exam_remedy(exam, "There, under [Service]:");
     exam_remedy(exam, "PrivateDevices=no");
     exam_remedy(exam, "DeviceAllow=char-nvidia* rw");
+    exam_remedy(exam, "Then:");
     exam_remedy(exam, "sudo systemctl restart '%s'", machine->service);
 }
 
@@ -184,15 +194,17 @@ static void cuda_visibility(struct exam *exam, const char *value)
     int shown = vram_select_visible(exam->scene->snapshot, value, order, positions,
                                     ARRAY_LENGTH(positions));
     if (shown == -EXDEV) {
-        exam_note(exam, "CUDA_VISIBLE_DEVICES counts GPUs of different models, which CUDA numbers in "
-                        "an order of its own");
+        exam_note(exam,
+                  "CUDA_VISIBLE_DEVICES counts GPUs of different models, which CUDA numbers in "
+                  "an order of its own");
         explain_order(exam);
     } else if (shown <= 0) {
         exam_problem(exam, "CUDA_VISIBLE_DEVICES hides all GPUs from programs");
         exam_remedy(exam, "unset CUDA_VISIBLE_DEVICES");
     } else if ((size_t)shown < all) {
         exam_note(exam, "CUDA_VISIBLE_DEVICES shows %d of %zu GPUs to programs", shown, all);
-        exam_remedy(exam, "To show all: unset CUDA_VISIBLE_DEVICES");
+        exam_remedy(exam, "To show all:");
+        exam_remedy(exam, "unset CUDA_VISIBLE_DEVICES");
         exam_remedy(exam, "CUDA ignores what follows the first entry that names no GPU.");
     } else {
         exam_good(exam, "CUDA_VISIBLE_DEVICES shows all GPUs to programs");
@@ -210,7 +222,8 @@ void check_visibility(struct exam *exam)
     } else if (!exam->works && !exam->scene->simulation && machine->container &&
                (machine->module_loaded || machine->gpu_count) && !machine->node_count &&
                asks_for_none(given)) {
-        exam_problem(exam, "NVIDIA_VISIBLE_DEVICES asks for no GPU, so that this container got none");
+        exam_problem(exam,
+                     "NVIDIA_VISIBLE_DEVICES asks for no GPU, so that this container got none");
         exam_evidence(exam, "NVIDIA_VISIBLE_DEVICES=%s", given);
         exam_evidence(exam, "/dev/nvidia0 is not there");
         exam_remedy(exam, "Start the container with:");

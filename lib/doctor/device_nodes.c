@@ -20,8 +20,9 @@ static void remedy_make_nodes(struct exam *exam)
     if (lines_value(exam->machine.root, PARAMETERS, "ModifyDeviceFiles", value, sizeof(value)) &&
         strcmp(value, "0") == 0) {
         exam_evidence(exam, PARAMETERS ": ModifyDeviceFiles: 0");
-        exam_remedy(exam, "The driver is told not to make them: take NVreg_ModifyDeviceFiles=0 out of "
-                          "/etc/modprobe.d.");
+        exam_remedy(exam,
+                    "The driver is told not to make them: take NVreg_ModifyDeviceFiles=0 out of "
+                    "/etc/modprobe.d.");
     }
 }
 
@@ -55,7 +56,8 @@ void check_nodes(struct exam *exam)
 /* The name of a group, where it is one that can stand in a command. */
 static bool group_name(const char *root, gid_t gid, char *name, size_t size)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     struct lines lines;
     bool found = false;
     if (lines_open(&lines, root, "/etc/group") < 0) {
@@ -80,7 +82,8 @@ static bool group_name(const char *root, gid_t gid, char *name, size_t size)
     return found;
 }
 
-/* The nodes that this user may not use become evidence. Returns the first, NULL where there is none. */
+/* The nodes that this user may not use become evidence. Returns the first, NULL where there is
+ * none. */
 static const struct node *denied_nodes(struct exam *exam)
 {
     const struct machine *machine = &exam->machine;
@@ -100,35 +103,39 @@ static const struct node *denied_nodes(struct exam *exam)
     return first;
 }
 
-static void remedy_in_container(struct exam *exam, const struct node *node)
+static void remedy_join_in_container(struct exam *exam, const struct node *node)
 {
     if (exam->machine.container == CONTAINER_PODMAN) {
         exam_remedy(exam, "podman run --group-add keep-groups …");
-        exam_remedy(exam, "For that, who starts the container must be in the node's group on the host.");
+        exam_remedy(exam,
+                    "For that, who starts the container must be in the node's group on the host.");
     } else {
         exam_remedy(exam, "docker run --group-add %u …", (unsigned)node->gid);
     }
 }
 
+/* Joining the group helps where it may use the node, and where it is not root's own. */
 static void remedy_permissions(struct exam *exam, const struct node *node)
 {
+    const struct machine *machine = &exam->machine;
     char group[64];
-    if (exam->machine.container) {
-        remedy_in_container(exam, node);
-        return;
-    }
-    bool named = group_name(exam->machine.root, node->gid, group, sizeof(group));
-    if (named && strcmp(group, "root") != 0 && (node->mode & 060) == 060) {
+    bool named = group_name(machine->root, node->gid, group, sizeof(group));
+    bool open_group =
+        (node->mode & 060) == 060 && (named ? strcmp(group, "root") != 0 : node->gid != 0);
+    if (open_group && machine->container) {
+        remedy_join_in_container(exam, node);
+    } else if (open_group && named) {
         exam_remedy(exam, "sudo usermod -aG %s $USER", group);
         exam_remedy(exam, "Then log out and in.");
-        return;
+    } else {
+        exam_remedy(exam, machine->container ? "On the host, outside of this container, for now:"
+                                             : "For now:");
+        exam_remedy(exam, "sudo chmod 0666 /dev/nvidiactl /dev/nvidia[0-9]* /dev/nvidia-uvm");
+        exam_remedy(exam, "For good, and from the next start of the machine:");
+        exam_remedy(exam, "echo 'options nvidia NVreg_DeviceFileMode=0666' | "
+                          "sudo tee /etc/modprobe.d/nvidia-device-files.conf");
+        remedy_renew_initramfs(exam);
     }
-    exam_remedy(exam, "For now:");
-    exam_remedy(exam, "sudo chmod 0666 /dev/nvidiactl /dev/nvidia[0-9]* /dev/nvidia-uvm");
-    exam_remedy(exam, "For good, and from the next start of the machine:");
-    exam_remedy(exam, "echo 'options nvidia NVreg_DeviceFileMode=0666' | "
-                      "sudo tee /etc/modprobe.d/nvidia-device-files.conf");
-    remedy_renew_initramfs(exam);
 }
 
 /* What the driver itself was told to make of its nodes. */
@@ -140,25 +147,34 @@ static void note_parameters(struct exam *exam)
     }
 }
 
-/* The nodes allow it and the driver still refuses. Without MIG's monitor right as a reason (D24) it is the
- * kernel: a device cgroup, or a security module. */
-static void refused_by_driver(struct exam *exam)
+void remedy_selinux(struct exam *exam)
 {
-    const struct machine *machine = &exam->machine;
     char enforced[8];
-    if (exam_has_mig_rights(exam) || !exam_gpus_in_state(exam, VRAM_GPU_DENIED)) {
-        return;
-    }
-    exam_problem(exam, "the driver refuses this user a GPU, though the device nodes would allow it");
-    if (lines_first(machine->root, "/sys/fs/selinux/enforce", enforced, sizeof(enforced)) > 0 &&
+    if (lines_first(exam->machine.root, "/sys/fs/selinux/enforce", enforced, sizeof(enforced)) >
+            0 &&
         strcmp(enforced, "1") == 0) {
         exam_evidence(exam, "/sys/fs/selinux/enforce: 1");
         exam_remedy(exam, "Whether SELinux forbade it:");
         exam_remedy(exam, "sudo ausearch -m avc -ts recent | grep nvidia");
     }
-    exam_remedy(exam, "Whether it works without this user's limits: sudo vram status");
+}
+
+/* The nodes allow it and the driver still refuses. Without MIG's monitor right as a reason (D24) it
+ * is the kernel: a device cgroup, or a security module. */
+static void refused_by_driver(struct exam *exam)
+{
+    const struct machine *machine = &exam->machine;
+    if (exam_has_mig_rights(exam) || !exam_gpus_in_state(exam, VRAM_GPU_DENIED)) {
+        return;
+    }
+    exam_problem(exam,
+                 "the driver refuses this user a GPU, though the device nodes would allow it");
+    remedy_selinux(exam);
+    exam_remedy(exam, "Whether it works without this user's limits:");
+    exam_remedy(exam, "sudo vram status");
     if (machine->container) {
-        exam_remedy(exam, "A container sees only the GPUs that it was started with: --gpus all.");
+        exam_remedy(exam, "A container may use only the GPUs that it was started with:");
+        exam_remedy(exam, "docker run --gpus all …");
     }
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Remedies whose commands differ by distribution. Where a command needs a version, it is the loaded module's
- * own: a library of another version does not speak with it.
+ * Remedies whose commands differ by distribution. Where a command needs a version, it is the loaded
+ * module's own: a library of another version does not speak with it.
  */
 #include "lib/doctor/exam.h"
 
-/* Branches that distributions keep under names of their own, because newer ones do not drive old GPUs. */
+/* Branches that distributions keep under names of their own, because newer ones do not drive old
+ * GPUs. */
 static bool is_legacy(unsigned branch)
 {
     return branch == 390 || branch == 470;
@@ -26,8 +27,8 @@ static void ubuntu_library(struct exam *exam, unsigned branch)
 {
     if (branch) {
         exam_remedy(exam, "sudo apt install libnvidia-compute-%u", branch);
-        exam_remedy(exam, "If the driver's packages end in -server: "
-                          "sudo apt install libnvidia-compute-%u-server", branch);
+        exam_remedy(exam, "If the driver's packages end in -server:");
+        exam_remedy(exam, "sudo apt install libnvidia-compute-%u-server", branch);
     } else {
         exam_remedy(exam, "sudo ubuntu-drivers install");
     }
@@ -74,6 +75,8 @@ void remedy_install_driver(struct exam *exam)
     switch (exam->machine.distribution) {
     case DISTRIBUTION_DEBIAN:
         exam_remedy(exam, "sudo apt install linux-headers-$(uname -r) nvidia-driver");
+        exam_remedy(
+            exam, "The driver is in the component non-free; /etc/apt/sources.list must name that.");
         break;
     case DISTRIBUTION_UBUNTU:
         exam_remedy(exam, "sudo ubuntu-drivers install");
@@ -102,14 +105,19 @@ void remedy_build_module(struct exam *exam)
         break;
     case DISTRIBUTION_FEDORA:
         exam_remedy(exam, "sudo dnf install kernel-devel-$(uname -r)");
-        exam_remedy(exam, "With akmods: sudo akmods --force. With DKMS: sudo dkms autoinstall.");
+        exam_remedy(exam, "With the driver from RPM Fusion:");
+        exam_remedy(exam, "sudo akmods --force");
+        exam_remedy(exam, "With the driver from NVIDIA's repository:");
+        exam_remedy(exam, "sudo dkms autoinstall");
+        exam_remedy(exam, "Then:");
         break;
     case DISTRIBUTION_ARCH:
         exam_remedy(exam, "sudo pacman -S linux-headers");
         exam_remedy(exam, "sudo dkms autoinstall");
         break;
     case DISTRIBUTION_OTHER:
-        exam_remedy(exam, "Install the headers of the running kernel, then: sudo dkms autoinstall");
+        exam_remedy(exam, "Install the headers of the running kernel, then:");
+        exam_remedy(exam, "sudo dkms autoinstall");
         break;
     }
     exam_remedy(exam, "sudo modprobe nvidia");

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The driver's start: what no other check explains (D00), and drivers that live in Windows (D22). */
+/* The driver's start: what no other check explains (D00), and drivers that live in Windows (D22).
+ */
 #include "lib/doctor/exam.h"
 
 #include "common/path.h"
 #include "lib/doctor/lines.h"
-#include <stdio.h>
+#include <ctype.h>
 #include <string.h>
 
 /* ---- D00 ------------------------------------------------------------------------------------- */
 
-/* The advice has one or two lines; that the doctor tells more is no news here. */
+/* The advice, line by line, as sentences; that the doctor tells more is no news here. */
 static void remedy_from_hint(struct exam *exam, const char *hint)
 {
     while (*hint) {
         size_t length = strcspn(hint, "\n");
         if (strncmp(hint, "`vram doctor`", strlen("`vram doctor`")) != 0) {
-            exam_remedy(exam, "%.*s", (int)length, hint);
+            exam_remedy(exam, "%c%.*s.", toupper((unsigned char)hint[0]), (int)length - 1,
+                        hint + 1);
         }
         hint += length + (hint[length] == '\n');
     }
@@ -23,31 +25,35 @@ static void remedy_from_hint(struct exam *exam, const char *hint)
 
 static void remedy_kernel_log(struct exam *exam)
 {
-    char enforced[8];
     exam_remedy(exam, "The kernel's log may say more:");
     exam_remedy(exam, "sudo dmesg | grep -iE 'nvrm|xid'");
-    if (lines_first(exam->machine.root, "/sys/fs/selinux/enforce", enforced, sizeof(enforced)) > 0 &&
-        strcmp(enforced, "1") == 0) {
-        exam_evidence(exam, "/sys/fs/selinux/enforce: 1");
-        exam_remedy(exam, "Whether SELinux forbade it:");
-        exam_remedy(exam, "sudo ausearch -m avc -ts recent | grep nvidia");
-    }
 }
 
 static void start_failed(struct exam *exam, const struct err *start)
 {
-    const struct driver_library *library = &exam->machine.library;
+    const char *library = exam->machine.library.path;
+    bool by_hand =
+        !exam->scene->simulation && exam_start_failed(exam, "library_not_found") && library[0];
     exam_problem(exam, "%s", start->message);
     exam_evidence(exam, "%s (%d)", start->code, start->driver_code);
-    if (exam->scene->simulation || !exam_start_failed(exam, "library_not_found") || !library->path[0]) {
-        remedy_from_hint(exam, start->hint);
-    } else { /* another was named by hand */
-        exam_evidence(exam, "%s is there", library->path);
-        exam_remedy(exam, "Name no path, and it is found: vram --driver nvml status");
+    if (by_hand) {
+        exam_evidence(exam, "%s is there", library);
+        exam_remedy(exam, "Name no path, and it is found:");
+        exam_remedy(exam, "vram --driver nvml status");
+        return;
     }
-    if (!exam->scene->simulation && start->driver_code) {
+    if (exam_start_failed(exam, "no_permission") && exam->machine.has_control) {
+        exam_evidence(exam, "/dev/nvidiactl: mode %04o", (unsigned)exam->machine.control.mode);
+    } else {
+        remedy_from_hint(exam, start->hint);
+    }
+    if (start->driver_code && !strstr(start->hint, "dmesg")) {
         remedy_kernel_log(exam);
-    } else if (!start->hint[0]) {
+    }
+    if (exam_start_failed(exam, "no_permission")) {
+        remedy_selinux(exam);
+    }
+    if (!exam->remedy.length) {
         exam_remedy(exam, "Please report this, with what `vram --json doctor` prints.");
     }
 }
@@ -64,7 +70,8 @@ void check_start(struct exam *exam)
     } else {
         exam_problem(exam, "the driver starts and shows no GPU");
         if (exam->machine.container) {
-            exam_remedy(exam, "Was this container given one? docker run --gpus all …");
+            exam_remedy(exam, "Start the container with one:");
+            exam_remedy(exam, "docker run --gpus all …");
         }
         remedy_kernel_log(exam);
     }
@@ -84,12 +91,14 @@ static void wsl_does_not_start(struct exam *exam)
         exam_evidence(exam, "%s", exam->scene->start->message);
     }
     if (exam->machine.container) {
+        exam_remedy(exam, "Start the container with it:");
         exam_remedy(exam, "docker run --gpus all …");
     }
     exam_remedy(exam, "In Windows, after an update of the NVIDIA driver there:");
     exam_remedy(exam, "wsl --update");
     exam_remedy(exam, "wsl --shutdown");
-    exam_remedy(exam, "It must be WSL 2 (wsl --list --verbose), and no Linux driver belongs into it.");
+    exam_remedy(exam,
+                "It must be WSL 2 (wsl --list --verbose), and no Linux driver belongs into it.");
 }
 
 /* Whether there are processes and the memory of none is known. */
@@ -116,8 +125,9 @@ void check_wsl(struct exam *exam)
     if (!exam->works && !exam->scene->simulation) {
         wsl_does_not_start(exam);
     } else if (memory_is_hidden(exam)) {
-        exam_note(exam, "below Windows the memory of single processes is not known, because Windows "
-                        "manages it; total, used and free are");
+        exam_note(exam,
+                  "below Windows the memory of single processes is not known, because Windows "
+                  "manages it; total, used and free are");
         if (!exam->scene->simulation) {
             exam_evidence(exam, "/proc/sys/kernel/osrelease: %s", exam->machine.kernel);
         }

@@ -16,8 +16,9 @@ enum check_kind {
 };
 
 /*
- * From the bus to the figures. While the driver does not work, the first problem is why, and what the later
- * checks find follows from it or waits behind it: they are notes then. So a cause stands above what it causes.
+ * From the bus to the figures. While the driver does not work, the first problem is why, and what
+ * the later checks find follows from it or waits behind it: they are notes then. So a cause stands
+ * above what it causes.
  */
 static const struct check {
     const char *id, *title;
@@ -194,7 +195,8 @@ size_t exam_gpus_in_state(struct exam *exam, enum vram_gpu_state state)
 
 /* ---- The walk -------------------------------------------------------------------------------- */
 
-/* Makes a finding of what the check said. Evidence without a cause is of a check that found nothing. */
+/* Makes a finding of what the check said. Evidence without a cause is of a check that found
+ * nothing. */
 static int conclude(struct exam *exam, const struct check *check, struct vram_report *report)
 {
     if (exam->result < 0 || exam->cause.failed || exam->evidence.failed || exam->remedy.failed) {
@@ -273,7 +275,7 @@ static int examine(struct exam *exam, struct vram_report *report)
 int doctor_examine(const struct doctor_scene *scene, struct vram_report **ret_report)
 {
     struct exam *exam = calloc(1, sizeof(*exam));
-    struct vram_report *report = report_new();
+    struct vram_report *report = doctor_report_new();
     int r = exam && report ? 0 : -ENOMEM;
     if (r == 0) {
         exam->scene = scene;

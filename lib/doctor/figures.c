@@ -15,8 +15,9 @@ void check_unified(struct exam *exam)
         const struct vram_gpu *gpu = exam_gpu(exam, i);
         if (gpu->memory_kind == VRAM_MEMORY_UNIFIED) {
             char label[GPU_LABEL_MAX];
-            exam_note(exam, "a GPU uses the machine's memory: total and free are the machine's, used is "
-                            "the sum of its processes, and other programs hold the rest");
+            exam_note(exam,
+                      "a GPU uses the machine's memory: total and free are the machine's, used is "
+                      "the sum of its processes, and other programs hold the rest");
             exam_evidence(exam, "%s has no memory of its own", exam_gpu_label(gpu, label));
         }
     }
@@ -79,10 +80,14 @@ void check_numa(struct exam *exam)
     if (r < 0) {
         exam->result = r;
     } else if (node.found) {
-        exam_note(exam, "the kernel uses this GPU's memory as its own too: files that it keeps there count "
-                        "as used, and are given up when a program needs the room");
-        exam_remedy(exam, "To see used without them: sync && echo 1 | sudo tee /proc/sys/vm/drop_caches");
-        exam_remedy(exam, "To keep files out of it, the driver has a mode (CDMM) for when it is loaded.");
+        exam_note(
+            exam,
+            "the kernel uses this GPU's memory as its own too: files that it keeps there count "
+            "as used, and are given up when a program needs the room");
+        exam_remedy(exam, "To see used without them:");
+        exam_remedy(exam, "sync && echo 1 | sudo tee /proc/sys/vm/drop_caches");
+        exam_remedy(exam,
+                    "To keep files out of it, the driver has a mode (CDMM) for when it is loaded.");
     }
 }
 
@@ -109,8 +114,9 @@ void check_old_driver(struct exam *exam)
     if (!found) {
         return;
     }
-    exam_note(exam, "used contains what the driver keeps for itself, some 200 to 900 MiB, because the "
-                    "driver does not tell it apart");
+    exam_note(exam,
+              "used contains what the driver keeps for itself, some 200 to 900 MiB, because the "
+              "driver does not tell it apart");
     if (driver_version(exam, &major, &minor)) {
         exam_evidence(exam, "driver %u.%u", major, minor);
         if (major < 510) {
@@ -123,8 +129,9 @@ void check_entry_size(struct exam *exam)
 {
     unsigned major, minor;
     if (driver_version(exam, &major, &minor) && major == 535 && minor >= 43 && minor <= 86) {
-        exam_note(exam, "this driver's process lists have a layout of their own, in which other programs "
-                        "may mix up processes and memory; vram reads it");
+        exam_note(exam,
+                  "this driver's process lists have a layout of their own, in which other programs "
+                  "may mix up processes and memory; vram reads it");
         exam_evidence(exam, "driver %u.%u", major, minor);
         exam_remedy(exam, "Drivers from 535.104 on have the usual layout.");
     }

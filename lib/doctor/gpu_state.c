@@ -11,7 +11,8 @@
 #define MIG_MONITOR "/proc/driver/nvidia/capabilities/mig/monitor"
 #define GPU_IS_LOST 15 /* NVML's code */
 
-/* Xids, the driver's fault numbers, stand only in the kernel's log, which is not everyone's to read. */
+/* Xids, the driver's fault numbers, stand only in the kernel's log, which is not everyone's to
+ * read. */
 static void remedy_find_xid(struct exam *exam)
 {
     exam_remedy(exam, "The kernel's log has the driver's fault numbers (Xid):");
@@ -56,11 +57,14 @@ void check_lost(struct exam *exam)
     }
     remedy_find_xid(exam);
     if (gpu && gpu->pci) {
-        exam_remedy(exam, "lspci -s %s shows (rev ff) where the bus does not reach it either.", gpu->pci);
+        exam_remedy(exam, "Where the bus does not reach it either, this shows (rev ff):");
+        exam_remedy(exam, "lspci -s %s", gpu->pci);
     }
-    exam_remedy(exam, "Stop the programs on it and switch the machine off and on, not only restart it.");
-    exam_remedy(exam, "If it comes back: check power cables, riser, seat and temperature; then the card "
-                      "is faulty.");
+    exam_remedy(exam,
+                "Stop the programs on it and switch the machine off and on, not only restart it.");
+    exam_remedy(exam,
+                "If it comes back: check power cables, riser, seat and temperature; then the card "
+                "is faulty.");
 }
 
 void check_reset(struct exam *exam)
@@ -94,22 +98,25 @@ void check_hung(struct exam *exam)
     } else {
         return;
     }
-    exam_remedy(exam, "Do not kill programs that watch the GPU: one that dies inside the driver can make "
-                      "it worse.");
+    exam_remedy(exam,
+                "Do not kill programs that watch the GPU: one that dies inside the driver can make "
+                "it worse.");
     remedy_find_xid(exam);
-    exam_remedy(exam, "119 and 120: the GPU's own processor does not answer. Stop the programs that use "
-                      "the GPU, then:");
+    exam_remedy(exam, "Number 119 or 120: the GPU's own processor does not answer.");
+    exam_remedy(exam, "Stop the programs that use the GPU, then:");
     if (gpu) {
         exam_remedy(exam, "sudo nvidia-smi --gpu-reset -i %" PRIu32, gpu->index);
     } else {
         exam_remedy(exam, "sudo nvidia-smi --gpu-reset");
     }
-    exam_remedy(exam, "If that hangs too, restart the machine. If it comes back, update the driver.");
+    exam_remedy(exam,
+                "If that hangs too, restart the machine. If it comes back, update the driver.");
 }
 
 /* ---- D19 ------------------------------------------------------------------------------------- */
 
-/* The sources report what the driver says of its memory's health as problems with the word "ecc". */
+/* The sources report what the driver says of its memory's health as problems with the word "ecc".
+ */
 void check_ecc(struct exam *exam)
 {
     size_t count = exam->scene->snapshot ? vram_snapshot_problem_count(exam->scene->snapshot) : 0;
@@ -125,8 +132,10 @@ void check_ecc(struct exam *exam)
     if (found) {
         exam_problem(exam, "a GPU has memory errors");
         remedy_find_xid(exam);
-        exam_remedy(exam, "63: a row was replaced, nothing to do. 94: restart the program that was hit.");
-        exam_remedy(exam, "48, 64, 95: reset the GPU; if it comes back, the card is faulty.");
+        exam_remedy(exam, "Number 63: a row of memory was replaced, nothing to do.");
+        exam_remedy(exam, "Number 94: restart the program that was hit.");
+        exam_remedy(exam,
+                    "Number 48, 64 or 95: reset the GPU; if it comes back, the card is faulty.");
     }
 }
 
@@ -157,8 +166,9 @@ void check_persistence(struct exam *exam)
         idle += gpu->state == VRAM_GPU_OK && gpu->processes_known && !gpu->process_count;
     }
     if (idle) {
-        exam_note(exam, "an idle GPU is started anew for each program, which takes one to three seconds, "
-                        "unless persistence mode was set by hand");
+        exam_note(exam,
+                  "an idle GPU is started anew for each program, which takes one to three seconds, "
+                  "unless persistence mode was set by hand");
         exam_evidence(exam, "/run/nvidia-persistenced is not there");
         exam_remedy(exam, "sudo systemctl enable --now nvidia-persistenced");
     }
@@ -170,7 +180,8 @@ void check_asleep(struct exam *exam)
 {
     if (exam_gpus_in_state(exam, VRAM_GPU_ASLEEP)) {
         exam_note(exam, "a GPU sleeps to save power; it is not woken to be asked");
-        exam_remedy(exam, "To wake it and ask: vram --wake status");
+        exam_remedy(exam, "To wake it and ask:");
+        exam_remedy(exam, "vram --wake status");
     }
 }
 
@@ -190,8 +201,9 @@ void check_mig_empty(struct exam *exam)
     if (!first) {
         return;
     }
-    exam_problem(exam, "a GPU is set to be divided (MIG) and has no instance, so that no program can "
-                       "use it");
+    exam_problem(exam,
+                 "a GPU is set to be divided (MIG) and has no instance, so that no program can "
+                 "use it");
     exam_remedy(exam, "See what instances it can have, then make one:");
     exam_remedy(exam, "sudo nvidia-smi mig -i %" PRIu32 " -lgip", first->index);
     exam_remedy(exam, "sudo nvidia-smi mig -i %" PRIu32 " -cgi PROFILE -C", first->index);
@@ -208,22 +220,25 @@ void check_mig_rights(struct exam *exam)
 {
     const struct machine *machine = &exam->machine;
     char minor[16];
-    if (!exam_has_mig_rights(exam) || (!exam->scene->simulation && !machine_nodes_usable(machine)) ||
+    if (!exam_has_mig_rights(exam) ||
+        (!exam->scene->simulation && !machine_nodes_usable(machine)) ||
         !exam_gpus_in_state(exam, VRAM_GPU_DENIED)) {
         return;
     }
-    exam_problem(exam, "the driver refuses this user a GPU, most likely because it is divided (MIG) and "
-                       "watching the whole card is a right of its own");
+    exam_problem(exam,
+                 "the driver refuses this user a GPU, most likely because it is divided (MIG) and "
+                 "watching the whole card is a right of its own");
     if (machine->container) {
         exam_remedy(exam, "Start the container with:");
         exam_remedy(exam, "-e NVIDIA_MIG_MONITOR_DEVICES=all --cap-add SYS_ADMIN");
         return;
     }
-    exam_remedy(exam, "Ask as root: sudo vram status");
-    if (lines_value(machine->root, MIG_MONITOR, "DeviceFileMinor", minor, sizeof(minor)) && minor[0] &&
-        minor[strspn(minor, "0123456789")] == '\0') {
+    exam_remedy(exam, "Ask as root:");
+    exam_remedy(exam, "sudo vram status");
+    if (lines_value(machine->root, MIG_MONITOR, "DeviceFileMinor", minor, sizeof(minor)) &&
+        minor[0] && minor[strspn(minor, "0123456789")] == '\0') {
         exam_evidence(exam, MIG_MONITOR ": DeviceFileMinor: %s", minor);
-        exam_remedy(exam, "Or give this user the right:");
+        exam_remedy(exam, "Or give this user the right, until the next start of the machine:");
         exam_remedy(exam, "sudo setfacl -m u:$USER:r /dev/nvidia-caps/nvidia-cap%s", minor);
     }
 }

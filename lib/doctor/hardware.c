@@ -11,8 +11,9 @@
 static void hardware_unlisted(struct exam *exam)
 {
     const struct machine *machine = &exam->machine;
-    exam_problem(exam, "the NVIDIA driver works and has no GPU; most likely it does not support the "
-                       "one that is there, or its start failed");
+    exam_problem(exam,
+                 "the NVIDIA driver works and has no GPU; most likely it does not support the "
+                 "one that is there, or its start failed");
     for (size_t i = 0; i < machine->gpu_count && i < 8; i++) {
         const struct bus_gpu *gpu = &machine->gpus[i];
         exam_evidence(exam, "%s is on the PCI bus, driver: %s", gpu->address,
@@ -20,7 +21,8 @@ static void hardware_unlisted(struct exam *exam)
     }
     exam_remedy(exam, "The kernel's log says why:");
     exam_remedy(exam, "sudo dmesg | grep -i nvrm");
-    exam_remedy(exam, "Very new GPUs need the driver's open kernel module, old ones an older branch.");
+    exam_remedy(exam,
+                "Very new GPUs need the driver's open kernel module, old ones an older branch.");
 }
 
 static void hardware_absent(struct exam *exam)
@@ -28,7 +30,7 @@ static void hardware_absent(struct exam *exam)
     const struct machine *machine = &exam->machine;
     exam_problem(exam, "there is no NVIDIA GPU on the PCI bus");
     if (machine->bus_known) {
-        exam_evidence(exam, "/sys/bus/pci/devices: %zu devices, none of vendor 0x10de and class 0x03",
+        exam_evidence(exam, "/sys/bus/pci/devices: of %zu none has vendor 0x10de and class 0x03",
                       machine->bus_devices);
     } else {
         exam_evidence(exam, "/sys/bus/pci/devices is empty or cannot be read");
@@ -40,13 +42,20 @@ static void hardware_absent(struct exam *exam)
     if (machine->container) {
         exam_remedy(exam, "On the host, outside of this container, look whether there is one:");
     } else if (machine->virtual_machine) {
-        exam_remedy(exam, "This is a virtual machine: pass the GPU through to it, then look for it:");
+        exam_remedy(exam,
+                    "This is a virtual machine: pass the GPU through to it, then look for it:");
     } else {
-        exam_remedy(exam, "Is the card seated and powered, and not switched off in the firmware? Then:");
+        exam_remedy(exam,
+                    "Is the card seated and powered, and not switched off in the firmware? Then:");
         exam_remedy(exam, "echo 1 | sudo tee /sys/bus/pci/rescan");
     }
     exam_remedy(exam, "lspci -nn | grep -i nvidia");
-    exam_remedy(exam, "To try vram without a GPU: vram --driver sim:rtx4090 status");
+    if (machine->container) {
+        exam_remedy(exam, "If there is one, start the container with it:");
+        exam_remedy(exam, "docker run --gpus all …");
+    }
+    exam_remedy(exam, "To try vram without a GPU:");
+    exam_remedy(exam, "vram --driver sim:rtx4090 status");
 }
 
 static void hardware_present(struct exam *exam)
@@ -67,7 +76,8 @@ void check_hardware(struct exam *exam)
     if (exam->scene->simulation) {
         if (no_gpu) {
             exam_problem(exam, "the simulated machine has no GPU");
-            exam_remedy(exam, "Name another: vram --driver sim:rtx4090 status");
+            exam_remedy(exam, "Name another:");
+            exam_remedy(exam, "vram --driver sim:rtx4090 status");
         }
     } else if (!machine->gpu_count && !exam->works && !off_bus) {
         hardware_absent(exam);
@@ -102,13 +112,13 @@ void check_nouveau(struct exam *exam)
         return;
     }
     const char *name = old ? "nouveau" : "nova_core";
-    exam_problem(exam, "%s, the kernel's own driver, holds %s, so that NVIDIA's driver cannot", name,
-                 count == 1 ? "a GPU" : "GPUs");
+    exam_problem(exam, "%s, the kernel's own driver, holds %s, so that NVIDIA's driver cannot",
+                 name, count == 1 ? "a GPU" : "GPUs");
     if (exam->machine.container) {
         exam_remedy(exam, "On the host, outside of this container:");
     }
-    exam_remedy(exam, "printf 'blacklist %s\\n%s' | sudo tee /etc/modprobe.d/blacklist-%s.conf", name,
-                old ? "options nouveau modeset=0\\n" : "", name);
+    exam_remedy(exam, "printf 'blacklist %s\\n%s' | sudo tee /etc/modprobe.d/blacklist-%s.conf",
+                name, old ? "options nouveau modeset=0\\n" : "", name);
     remedy_renew_initramfs(exam);
     if (!exam->works) {
         exam_remedy(exam, "Where NVIDIA's driver is not installed yet:");
@@ -137,8 +147,10 @@ void check_vfio(struct exam *exam)
         if (strcmp(gpu->driver, "vfio-pci") == 0) {
             exam_remedy(exam, "sudo driverctl unset-override %s", gpu->address);
             exam_remedy(exam, "Without driverctl:");
-            exam_remedy(exam, "echo %s | sudo tee /sys/bus/pci/drivers/vfio-pci/unbind && "
-                              "sudo modprobe nvidia", gpu->address);
+            exam_remedy(exam,
+                        "echo %s | sudo tee /sys/bus/pci/drivers/vfio-pci/unbind && "
+                        "sudo modprobe nvidia",
+                        gpu->address);
             return;
         }
     }

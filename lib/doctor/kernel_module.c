@@ -19,12 +19,12 @@ static bool module_is_missing(const struct exam *exam)
            !machine->tegra;
 }
 
-/* Whether a line of modules.dep, "updates/dkms/nvidia.ko.xz: …", is the driver's main module. Debian
- * names it by its branch: nvidia-current.ko, nvidia-tesla-470.ko. */
+/* Whether a line of modules.dep, "updates/dkms/nvidia.ko.xz: …", is the driver's main module.
+ * Debian names it by its branch: nvidia-current.ko, nvidia-tesla-470.ko. */
 static bool is_main_module(const char *line)
 {
-    static const char *const names[] = {"nvidia.ko", "nvidia-current", "nvidia-tesla", "nvidia-legacy",
-                                        "nvidia-open"};
+    static const char *const names[] = {"nvidia.ko", "nvidia-current", "nvidia-tesla",
+                                        "nvidia-legacy", "nvidia-open"};
     size_t length = strcspn(line, ":");
     const char *name = line;
     for (size_t i = 0; i < length; i++) {
@@ -77,7 +77,8 @@ static bool note_kernel(void *data, const char *name)
 void check_module_built(struct exam *exam)
 {
     const struct machine *machine = &exam->machine;
-    if (!module_is_missing(exam) || machine->container || is_built(machine->root, machine->kernel) != 0) {
+    if (!module_is_missing(exam) || machine->container ||
+        is_built(machine->root, machine->kernel) != 0) {
         return;
     }
     struct kernels kernels = {.root = machine->root};
@@ -123,13 +124,15 @@ void check_secure_boot(struct exam *exam)
         is_built(machine->root, machine->kernel) == 0) {
         return;
     }
-    exam_problem(exam, "Secure Boot is on, and most likely keeps the kernel from loading the NVIDIA "
-                       "module, which is not signed with a key that this machine trusts");
+    exam_problem(exam,
+                 "Secure Boot is on, and most likely keeps the kernel from loading the NVIDIA "
+                 "module, which is not signed with a key that this machine trusts");
     exam_evidence(exam, "/sys/firmware/efi/efivars/SecureBoot-*: 1");
     exam_evidence(exam, "/sys/module/nvidia is not there");
     exam_remedy(exam, "To be sure (\"Key was rejected by service\"):");
     exam_remedy(exam, "sudo modprobe nvidia");
-    exam_remedy(exam, "Trust the key that the module is signed with, restart, and choose Enroll MOK:");
+    exam_remedy(exam,
+                "Trust the key that the module is signed with, restart, and choose Enroll MOK:");
     if (machine->distribution == DISTRIBUTION_UBUNTU) {
         exam_remedy(exam, "sudo mokutil --import /var/lib/shim-signed/mok/MOK.der");
     } else if (machine->distribution == DISTRIBUTION_FEDORA) {
@@ -146,8 +149,8 @@ void check_module_loaded(struct exam *exam)
 {
     const struct machine *machine = &exam->machine;
     if (machine->module_loaded) {
-        exam_good(exam, "the NVIDIA kernel module%s%s is loaded", machine->module_version[0] ? " " : "",
-                  machine->module_version);
+        exam_good(exam, "the NVIDIA kernel module%s%s is loaded",
+                  machine->module_version[0] ? " " : "", machine->module_version);
         exam_evidence(exam, "/sys/module/nvidia");
     } else if (module_is_missing(exam)) {
         exam_problem(exam, "the NVIDIA kernel module is not loaded");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The driver's library: where it is, whether it is the right one, who stands before it: D02, D03, D09, D30. */
+/* The driver's library: where it is, whether it is the right one, who stands before it: D02, D03,
+ * D09, D30. */
 #include "lib/doctor/exam.h"
 
 #include "common/path.h"
@@ -8,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SONAME "libnvidia-ml.so.1"
-#define STEM "libnvidia-ml.so."
+#define SONAME     "libnvidia-ml.so.1"
+#define STEM       "libnvidia-ml.so."
 #define MOST_LINKS 8
 
 #if defined(__x86_64__)
@@ -66,7 +67,8 @@ static void search_environment(const struct doctor_scene *scene, struct driver_l
     while (list && *list) {
         size_t length = strcspn(list, ":");
         char path[PATH_TEXT_MAX];
-        int n = snprintf(path, sizeof(path), "%.*s/" SONAME, (int)(length < 400 ? length : 400), list);
+        int n =
+            snprintf(path, sizeof(path), "%.*s/" SONAME, (int)(length < 400 ? length : 400), list);
         if (list[0] == '/' && length < 400 && n > 0) {
             consider(scene->root, path, library);
         }
@@ -74,7 +76,8 @@ static void search_environment(const struct doctor_scene *scene, struct driver_l
     }
 }
 
-/* The loader's cache is a table of offsets and then its texts, each ended by a NUL: the texts will do. */
+/* The loader's cache is a table of offsets and then its texts, each ended by a NUL: the texts will
+ * do. */
 static void search_cache(const char *root, struct driver_library *library)
 {
     struct lines lines;
@@ -111,7 +114,8 @@ static void search_places(const char *root, struct driver_library *library)
     }
 }
 
-/* Follows links by hand, for the absolute ones are meant below the root. The last name is the version's. */
+/* Follows links by hand, for the absolute ones are meant below the root. The last name is the
+ * version's. */
 static void read_version(const char *root, struct driver_library *library)
 {
     char path[PATH_TEXT_MAX], target[PATH_TEXT_MAX], next[2 * PATH_TEXT_MAX];
@@ -173,8 +177,8 @@ void check_library(struct exam *exam)
     if (library->gone[0]) {
         exam_evidence(exam, "/etc/ld.so.cache names %s, which is not there", library->gone);
     } else {
-        exam_evidence(exam, "no " SONAME " in /etc/ld.so.cache, /usr/lib/" OWN_TRIPLET
-                            " or /usr/lib64");
+        exam_evidence(exam,
+                      "no " SONAME " in /etc/ld.so.cache, /usr/lib/" OWN_TRIPLET " or /usr/lib64");
     }
     if (library->foreign[0]) {
         exam_evidence(exam, "%s is not a library for this machine", library->foreign);
@@ -214,14 +218,18 @@ static void remedy_versions(struct exam *exam)
 {
     const struct machine *machine = &exam->machine;
     if (machine->container) {
-        exam_remedy(exam, "The driver was upgraded outside of this container: make the container anew.");
+        exam_remedy(exam,
+                    "The driver was upgraded outside of this container: make the container anew.");
         exam_remedy(exam, "Where devices come through CDI, on the host first:");
         exam_remedy(exam, "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml");
         return;
     }
-    exam_remedy(exam, "Restart the machine; or stop all programs that use the GPU, the desktop too, then:");
-    exam_remedy(exam, "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia");
-    if (machine->distribution == DISTRIBUTION_DEBIAN || machine->distribution == DISTRIBUTION_UBUNTU) {
+    exam_remedy(
+        exam, "Restart the machine; or stop all programs that use the GPU, the desktop too, then:");
+    exam_remedy(exam,
+                "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia");
+    if (machine->distribution == DISTRIBUTION_DEBIAN ||
+        machine->distribution == DISTRIBUTION_UBUNTU) {
         exam_remedy(exam, "To choose the moment of the next upgrade yourself:");
         exam_remedy(exam, "sudo apt-mark hold 'nvidia-*' 'libnvidia-*'");
     }
@@ -239,21 +247,25 @@ void check_versions(struct exam *exam)
         return;
     }
     if (exam->works) {
-        exam_note(exam, "the driver was upgraded: what runs goes on, programs that start now may fail");
+        exam_note(exam,
+                  "the driver was upgraded: what runs goes on, programs that start now may fail");
     } else {
-        exam_problem(exam, "the driver's library and its kernel module have different versions, most "
-                           "likely since an upgrade");
+        exam_problem(exam,
+                     "the driver's library and its kernel module have different versions, most "
+                     "likely since an upgrade");
     }
     exam_evidence(exam, "/sys/module/nvidia/version: %s", module[0] ? module : "not readable");
     if (machine->library.path[0]) {
-        exam_evidence(exam, "%s: %s", machine->library.path, library[0] ? library : "version unknown");
+        exam_evidence(exam, "%s: %s", machine->library.path,
+                      library[0] ? library : "version unknown");
     }
     remedy_versions(exam);
 }
 
 /* ---- D30 ------------------------------------------------------------------------------------- */
 
-/* Preloaded libraries are common; these words are in the names of those that stand before the driver. */
+/* Preloaded libraries are common; these words are in the names of those that stand before the
+ * driver. */
 static bool steps_between(const char *text)
 {
     static const char *const words[] = {"gpu", "nvml", "nvidia", "cuda", "hami"};

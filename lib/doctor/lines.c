@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FILE_MAX_BYTES ((size_t)8 << 20) /* modules.dep of a distribution's kernel has less than 1 MiB */
+#define FILE_MAX_BYTES                                                                             \
+    ((size_t)8 << 20) /* modules.dep of a distribution's kernel has less than 1 MiB */
 
 int lines_stat(const char *root, const char *path, struct stat *ret_stat)
 {
@@ -89,7 +90,8 @@ const char *lines_next(struct lines *lines)
     return some ? lines->line : NULL;
 }
 
-/* Copies what stands between the blanks at both ends, as far as there is room. Returns the length. */
+/* Copies what stands between the blanks at both ends, as far as there is room. Returns the length.
+ */
 static size_t copy_trimmed(const char *text, char *word, size_t size)
 {
     static const char blanks[] = " \t\r";

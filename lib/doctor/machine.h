@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of a machine say about its GPUs and about where this program runs: read once, before
- * the checks, so that each of them is a few comparisons. Nothing here opens a device or wakes one.
+ * What the files of a machine say about its GPUs and about where this program runs: read once,
+ * before the checks, so that each of them is a few comparisons. Nothing here opens a device or
+ * wakes one.
  */
 #ifndef VRAM_LIB_DOCTOR_MACHINE_H
 #define VRAM_LIB_DOCTOR_MACHINE_H
@@ -13,13 +14,13 @@
 #include <sys/types.h>
 
 #define MOST_BUS_GPUS 64
-#define MOST_NODES 64
-#define MOST_GROUPS 128
+#define MOST_NODES    64
+#define MOST_GROUPS   128
 
 /* A display controller or accelerator on the PCI bus. */
 struct bus_gpu {
-    char address[16]; /* "0000:01:00.0" */
-    char driver[32];  /* the kernel driver that owns it, "" for none */
+    char address[16];     /* "0000:01:00.0" */
+    char driver[32];      /* the kernel driver that owns it, "" for none */
     bool runtime_managed; /* the kernel may put it to sleep */
 };
 
@@ -65,18 +66,18 @@ struct driver_library {
     char path[256];    /* the one for this machine */
     char version[32];  /* "550.54.14", from the name of the file that it is a link to */
     char foreign[256]; /* one that is for another kind of machine, or no library */
-    char stub[256];    /* in LD_LIBRARY_PATH: the one of the CUDA toolkit, which is for linking only */
+    char stub[256];    /* the CUDA toolkit's, which is for linking only */
     char gone[256];    /* in the loader's cache, and not there */
 };
 
 struct machine {
     const char *root;
-    char system[96];   /* "Debian GNU/Linux 12 (bookworm)", "" where unknown */
-    char kernel[96];   /* "6.1.0-18-amd64", "" where unknown */
+    char system[96]; /* "Debian GNU/Linux 12 (bookworm)", "" where unknown */
+    char kernel[96]; /* "6.1.0-18-amd64", "" where unknown */
     enum distribution distribution;
     enum container container;
-    bool wsl;          /* Linux below Windows */
-    bool tegra;        /* a system on chip whose GPU is on no bus */
+    bool wsl;   /* Linux below Windows */
+    bool tegra; /* a system on chip whose GPU is on no bus */
     bool virtual_machine;
     bool private_pids; /* in a PID namespace of its own */
     bool private_dev;  /* a /dev made for one service */
@@ -95,16 +96,17 @@ struct machine {
 
     struct driver_library library;
 
-    bool has_control;        /* /dev/nvidiactl */
+    bool has_control; /* /dev/nvidiactl */
     struct node control;
-    size_t node_count;       /* /dev/nvidia0 and on */
+    size_t node_count; /* /dev/nvidia0 and on */
     struct node nodes[MOST_NODES];
 };
 
 /* 0 or -ENOMEM. `scene` is used during the call only, but for its root. */
 MUST_CHECK int machine_read(const struct doctor_scene *scene, struct machine *ret_machine);
 
-/* lib/doctor/library.c: for machine_read(). */
+/* For machine_read(): lib/doctor/place.c, lib/doctor/library.c. */
+void place_read(const struct doctor_scene *scene, struct machine *machine);
 void library_find(const struct doctor_scene *scene, struct driver_library *ret_library);
 
 /* The status of a node and whether this user may read and write it. False: it is not there. */
@@ -116,8 +118,8 @@ bool machine_nodes_usable(const struct machine *machine);
 /* "docker", "podman" …; NULL for CONTAINER_NONE. */
 const char *machine_container_name(enum container container);
 
-/* A directory's entries, in no order: `entry` returns false to end early. 0, also where there is no such
- * directory; -ENOMEM. At most 4096 entries are looked at. */
+/* A directory's entries, in no order: `entry` returns false to end early. 0, also where there is no
+ * such directory; -ENOMEM. At most 4096 entries are looked at. */
 MUST_CHECK int machine_each(const char *root, const char *path,
                             bool (*entry)(void *data, const char *name), void *data);
 

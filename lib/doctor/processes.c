@@ -10,13 +10,14 @@
 #include <string.h>
 
 /* Below this it is the driver's own: contexts, page tables, what the two queries see apart. */
-#define NOTICEABLE_BYTES (512 * MIB)
+#define NOTICEABLE_BYTES  (512 * MIB)
 #define OLD_RESERVE_BYTES GIB /* what used contains beyond that where the reserve is part of it */
 
-#define MOST_HOLDERS 8
-#define MOST_DESCRIPTORS 4096
+#define MOST_HOLDERS      8
+#define MOST_DESCRIPTORS  4096
 
-/* Memory of this GPU that its list does not explain and should; 0 where there is none to speak of. */
+/* Memory of this GPU that its list does not explain and should; 0 where there is none to speak of.
+ */
 static uint64_t unexplained(const struct vram_gpu *gpu)
 {
     uint64_t limit = NOTICEABLE_BYTES + (gpu->used_includes_reserved ? OLD_RESERVE_BYTES : 0);
@@ -38,7 +39,8 @@ static bool hides_pids(const char *root)
     }
     for (const char *line; !found && (line = lines_next(&lines));) {
         const char *option = strstr(line, " /proc proc ") ? strstr(line, "hidepid=") : NULL;
-        found = option && strncmp(option, "hidepid=0", 9) != 0 && strncmp(option, "hidepid=off", 11) != 0;
+        found = option && strncmp(option, "hidepid=0", 9) != 0 &&
+                strncmp(option, "hidepid=off", 11) != 0;
     }
     lines_close(&lines);
     return found;
@@ -69,12 +71,15 @@ static void remedy_hidden(struct exam *exam, bool hidepid)
     const struct machine *machine = &exam->machine;
     if (machine->private_pids) {
         exam_evidence(exam, "/proc/self/ns/pid: a PID namespace of its own");
-        exam_remedy(exam, "To see the host's processes: docker run --pid=host …");
+        exam_remedy(exam, "To see the host's processes:");
+        exam_remedy(exam, "docker run --pid=host …");
     }
     if (hidepid) {
         exam_evidence(exam, "/proc/mounts: hidepid");
-        exam_remedy(exam, "To see other users' processes: sudo vram status");
-        exam_remedy(exam, "Or for good, without hidepid: sudo mount -o remount,hidepid=0 /proc");
+        exam_remedy(exam, "To see other users' processes:");
+        exam_remedy(exam, "sudo vram status");
+        exam_remedy(exam, "Or let everyone see all, until the next start of the machine:");
+        exam_remedy(exam, "sudo mount -o remount,hidepid=0 /proc");
     }
 }
 
@@ -86,26 +91,31 @@ void check_hidden_processes(struct exam *exam)
     bool blind = exam->machine.private_pids || hidepid;
     for (size_t i = 0; i < exam_gpu_count(exam); i++) {
         const struct vram_gpu *gpu = exam_gpu(exam, i);
-        uint64_t rest = gpu->process_count || blind ? unexplained(gpu) : 0; /* no list at all: D27 */
+        uint64_t rest =
+            gpu->process_count || blind ? unexplained(gpu) : 0; /* no list at all: D27 */
         most = rest > most ? rest : most;
         hidden += invisible(gpu);
         unknown += unknown_memory(gpu);
         listed += gpu->process_count;
     }
     if (hidden) {
-        exam_note(exam, "%zu of %zu processes cannot be seen from here; their memory is counted, their "
-                        "names are not known", hidden, listed);
+        exam_note(exam,
+                  "%zu of %zu processes cannot be seen from here; their memory is counted, their "
+                  "names are not known",
+                  hidden, listed);
         remedy_hidden(exam, hidepid);
     } else if (most) {
         char size[SIZE_TEXT_MAX];
         exam_note(exam, "%s of a GPU belong to no process in its list", size_format(most, size));
         remedy_hidden(exam, hidepid);
-        exam_remedy(exam, "Managed memory (cudaMallocManaged) and what the driver needs itself are in no "
-                          "list either.");
+        exam_remedy(exam,
+                    "Managed memory (cudaMallocManaged) and what the driver needs itself are in no "
+                    "list either.");
     } else if (unknown && !exam_below_windows(exam)) { /* below Windows: D22 */
-        exam_note(exam, "the driver does not tell the memory of %zu of %zu processes", unknown, listed);
+        exam_note(exam, "the driver does not tell the memory of %zu of %zu processes", unknown,
+                  listed);
     } else if (listed) {
-        exam_good(exam, "all %zu processes can be seen", listed);
+        exam_good(exam, "every process that holds GPU memory can be seen (%zu)", listed);
     }
 }
 
@@ -123,8 +133,9 @@ static bool is_gpu_node(void *data, const char *name)
     struct holders *holders = data;
     char path[96], target[PATH_TEXT_MAX];
     (void)snprintf(path, sizeof(path), "%.63s/%.24s", holders->directory, name);
-    holders->holds = path_read_link(holders->exam->machine.root, path, target, sizeof(target)) > 0 &&
-                     strncmp(target, "/dev/nvidia", strlen("/dev/nvidia")) == 0;
+    holders->holds =
+        path_read_link(holders->exam->machine.root, path, target, sizeof(target)) > 0 &&
+        strncmp(target, "/dev/nvidia", strlen("/dev/nvidia")) == 0;
     return !holders->holds && ++holders->descriptors < MOST_DESCRIPTORS;
 }
 
@@ -174,8 +185,9 @@ void check_held_memory(struct exam *exam)
         return;
     }
     struct holders holders = {.exam = exam};
-    exam_problem(exam, "a GPU's memory is held and its list of processes is empty: most likely by a "
-                       "process that is ending or stuck");
+    exam_problem(exam,
+                 "a GPU's memory is held and its list of processes is empty: most likely by a "
+                 "process that is ending or stuck");
     if (!exam->scene->simulation) {
         int r = machine_each(exam->machine.root, "/proc", note_holder, &holders);
         exam->result = r < 0 ? r : exam->result;

@@ -146,7 +146,7 @@ int doctor_fact(struct vram_report *report, const char *name, const char *value)
 
 /* ---- The report ------------------------------------------------------------------------------ */
 
-struct vram_report *report_new(void)
+struct vram_report *doctor_report_new(void)
 {
     return calloc(1, sizeof(struct vram_report));
 }

@@ -7,12 +7,12 @@
 #include "include/vram.h"
 
 /* An empty report; NULL: out of memory. */
-struct vram_report *report_new(void);
+struct vram_report *doctor_report_new(void);
 
 /*
- * Adds a finding behind those of its severity; the texts are copied. What cannot be printed (controls,
- * broken UTF-8, marks that turn the writing direction) becomes '?'. `evidence` and `remedy` may be NULL
- * or "": none. 0 or -ENOMEM, the report then being as before.
+ * Adds a finding behind those of its severity; the texts are copied. What cannot be printed
+ * (controls, broken UTF-8, marks that turn the writing direction) becomes '?'. `evidence` and
+ * `remedy` may be NULL or "": none. 0 or -ENOMEM, the report then being as before.
  */
 MUST_CHECK int report_add(struct vram_report *report, const struct vram_finding *finding);
 

@@ -82,8 +82,7 @@ static int report_absence(struct visit *v, struct source_sink *sink, uint32_t gp
     if (code != NVML_SUCCESS) {
         source_gpu_problem(gpu, "device", nvml_return_word(code), "%s (%d)", nvml_return_text(code), code);
     }
-    sink->device(sink, v->device, gpu, 1);
-    return 0;
+    return sink->device(sink, v->device, gpu, 1);
 }
 
 static int identify(struct visit *v, nvml_device handle, char *uuid, char *name)
@@ -481,8 +480,7 @@ static int sample_card(struct visit *v, struct source_sink *sink)
     }
     uint64_t utilization = gpus[0].utilization_percent;
     v->state->busy = gpus[0].process_count || (utilization && utilization != VRAM_UNKNOWN);
-    sink->device(sink, v->device, gpus, count);
-    return 0;
+    return sink->device(sink, v->device, gpus, count);
 }
 
 /* A failed look-up. An "unknown error" for one device, while the driver itself works, is a lost one. */

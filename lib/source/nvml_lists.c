@@ -231,8 +231,10 @@ static int read_list(struct nvml *nvml, struct nvml_gpu *owner, size_t device, n
         }
         source_gpu_problem(gpu, "processes", nvml_return_word(code), "%s failed: %s (%d)", rung.name,
                            nvml_return_text(code), code);
-        if (nvml_is_gone(code)) {
+        if (nvml_is_gone(code)) { /* since its memory was read, which therefore means nothing */
             gpu->state = VRAM_GPU_LOST;
+            gpu->total_bytes = gpu->used_bytes = gpu->free_bytes = VRAM_UNKNOWN;
+            gpu->driver_reserved_bytes = VRAM_UNKNOWN;
         }
         return 1;
     }

@@ -68,8 +68,9 @@ struct source_sink {
     int (*begin)(struct source_sink *sink, size_t device_count);
     /* True: leave this device out (another thread is stuck in it). */
     bool (*skip)(struct source_sink *sink, size_t device);
-    /* Device number `device` consists of these pools. Takes the array and what it owns, always. */
-    void (*device)(struct source_sink *sink, size_t device, struct source_gpu *gpus, size_t count);
+    /* Device number `device` consists of these pools. Takes the array and what it owns, always. 0 or
+     * -ENOMEM. */
+    int (*device)(struct source_sink *sink, size_t device, struct source_gpu *gpus, size_t count);
 };
 
 /* The current thread's pass, as the sampler sees it. */
