@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which GPUs a person or CUDA_VISIBLE_DEVICES means. */
+#include "common/text.h"
 #include "include/vram.h"
 
 #include <errno.h>
@@ -51,9 +52,12 @@ static bool parse_pci(const char *text, unsigned address[4])
 {
     char end;
     unsigned domain = 0, bus, device, function;
-    if (sscanf(text, "%x:%x:%x.%u%c", &domain, &bus, &device, &function, &end) != 4) {
+    if (text[strspn(text, "0123456789abcdefABCDEF:.")]) {
+        return false; /* sscanf() would take blanks and signs as well */
+    }
+    if (sscanf(text, "%8x:%2x:%2x.%1u%c", &domain, &bus, &device, &function, &end) != 4) {
         domain = 0;
-        if (sscanf(text, "%x:%x.%u%c", &bus, &device, &function, &end) != 3) {
+        if (sscanf(text, "%2x:%2x.%1u%c", &bus, &device, &function, &end) != 3) {
             return false;
         }
     }
@@ -89,18 +93,23 @@ static bool has_prefix(const char *uuid, const char *text, size_t length)
 static int by_uuid(const struct vram_snapshot *snapshot, const char *text, size_t length,
                    struct found *found)
 {
+    size_t position = 0, count = 0;
     for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
         const char *uuid = vram_snapshot_gpu(snapshot, i)->uuid;
         if (has_prefix(uuid, text, length)) {
+            position = i;
+            count++;
             if (strlen(uuid) == length) { /* named whole: longer ones that begin alike do not matter */
-                found->count = 0;
-                add(found, i);
-                return 0;
+                count = 1;
+                break;
             }
-            add(found, i);
         }
     }
-    return found->count == 1 ? 0 : found->count ? -ENOTUNIQ : -ENOENT;
+    if (count != 1) {
+        return count ? -ENOTUNIQ : -ENOENT;
+    }
+    add(found, position);
+    return 0;
 }
 
 int vram_select(const struct vram_snapshot *snapshot, const char *selector, size_t *ret_positions,
@@ -150,57 +159,78 @@ static bool orders_agree(const struct vram_snapshot *snapshot, const char *order
     return true;
 }
 
-/* One entry of the list. 1: added; 0: it names no GPU, where CUDA stops; -EXDEV. */
-static int add_visible(const struct vram_snapshot *snapshot, const char *entry, size_t length,
-                       const char *order, struct found *found)
-{
+/* An entry of the list: its text and the one GPU that it names. */
+struct entry {
+    const char *text;
+    size_t length;
     size_t position;
-    struct found one = {&position, 1, 0};
-    if (is_number(entry, length)) {
+};
+
+/* Takes the next entry of `list`, which moves on behind it. 1; 0: the list ends, or its next entry names no
+ * GPU, where CUDA stops; -EXDEV. */
+static int next_entry(const struct vram_snapshot *snapshot, const char **list, const char *order,
+                      struct entry *ret)
+{
+    const char *text = *list + strspn(*list, " \t");
+    size_t length = strcspn(text, ", \t");
+    struct entry entry = {text, length, 0};
+    struct found one = {&entry.position, 1, 0};
+    if (is_number(text, length)) {
         if (!orders_agree(snapshot, order)) {
             return -EXDEV;
         }
         char number[16];
-        (void)snprintf(number, sizeof(number), "%.*s", (int)length, entry);
+        (void)text_copy_n(number, sizeof(number), text, length);
         if (by_number(snapshot, number, &one) < 0) {
             return 0;
         }
-    } else if (length < 5 || (strncmp(entry, "GPU-", 4) != 0 && strncmp(entry, "MIG-", 4) != 0) ||
-               by_uuid(snapshot, entry, length, &one) < 0) {
+    } else if (length < 5 || (strncmp(text, "GPU-", 4) != 0 && strncmp(text, "MIG-", 4) != 0) ||
+               by_uuid(snapshot, text, length, &one) < 0) {
         return 0;
     }
-    for (size_t i = 0; i < found->count && i < found->capacity; i++) {
-        if (found->positions[i] == position) {
-            return 0; /* CUDA takes a GPU that is named twice for a mistake */
+    text += length;
+    text += strspn(text, " \t");
+    *list = *text == ',' ? text + 1 : "";
+    *ret = entry;
+    return 1;
+}
+
+/* Whether an entry before this one names the same GPU. */
+static bool is_named_before(const struct vram_snapshot *snapshot, const char *list, const char *order,
+                            const struct entry *entry)
+{
+    struct entry earlier;
+    while (next_entry(snapshot, &list, order, &earlier) > 0 && earlier.text != entry->text) {
+        if (earlier.position == entry->position) {
+            return true;
         }
     }
-    add(found, position);
-    return 1;
+    return false;
+}
+
+static int walk_visible(const struct vram_snapshot *snapshot, const char *visible, const char *order,
+                        struct found *found)
+{
+    struct entry entry;
+    const char *rest = visible;
+    int r;
+    while ((r = next_entry(snapshot, &rest, order, &entry)) > 0 &&
+           !is_named_before(snapshot, visible, order, &entry)) {
+        add(found, entry.position); /* CUDA takes a GPU that is named twice for a mistake */
+    }
+    return r < 0 ? r : (int)found->count;
 }
 
 int vram_select_visible(const struct vram_snapshot *snapshot, const char *visible, const char *order,
                         size_t *ret_positions, size_t capacity)
 {
-    struct found found = {ret_positions, capacity, 0};
+    struct found found = {ret_positions, capacity, 0}, none = {NULL, 0, 0};
     if (!visible) {
         for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
             add(&found, i);
         }
         return (int)found.count;
     }
-    while (*visible) {
-        visible += strspn(visible, " \t");
-        size_t length = strcspn(visible, ", \t");
-        int r = length ? add_visible(snapshot, visible, length, order, &found) : 0;
-        if (r < 0) {
-            return r;
-        }
-        visible += length;
-        visible += strspn(visible, " \t");
-        if (r == 0 || *visible != ',') {
-            break;
-        }
-        visible++;
-    }
-    return (int)found.count;
+    int r = walk_visible(snapshot, visible, order, &none); /* the array stays as it is on failure */
+    return r < 0 ? r : walk_visible(snapshot, visible, order, &found);
 }

@@ -144,7 +144,7 @@ static int take(struct vram *vram, const struct vram_tracker *tracker, uint32_t 
 int vram_tracker_status(struct vram_tracker *tracker, struct vram_snapshot **ret_snapshot,
                         size_t *ret_position)
 {
-    struct vram *vram;
+    struct vram *vram = NULL;
     int r = enter(tracker, &vram);
     if (r < 0) {
         return r;
@@ -183,7 +183,7 @@ static int decide(struct vram *vram, const struct vram_snapshot *snapshot, size_
 int vram_tracker_can_fit(struct vram_tracker *tracker, uint64_t required_bytes, uint64_t margin_bytes)
 {
     struct vram_snapshot *snapshot;
-    struct vram *vram;
+    struct vram *vram = NULL;
     size_t position;
     int r = enter(tracker, &vram);
     if (r < 0) {

@@ -5,7 +5,9 @@
 
 #include "common/path.h"
 #include "lib/doctor/lines.h"
+#include "lib/source/source.h"
 #include <elf.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,19 +101,22 @@ static void search_cache(const char *root, struct driver_library *library)
 
 static void search_places(const char *root, struct driver_library *library)
 {
-    static const char *const places[] = {
-        "/usr/lib/wsl/lib/" SONAME,
-        "/usr/lib/" OWN_TRIPLET "/" SONAME,
-        "/usr/lib/" OWN_TRIPLET "/nvidia/current/" SONAME,
-        "/usr/lib64/" SONAME,
-        "/usr/lib/" SONAME,
-        "/usr/local/nvidia/lib64/" SONAME,
-        "/run/opengl-driver/lib/" SONAME,
-        "/usr/lib/i386-linux-gnu/" SONAME,
-    };
-    for (size_t i = 0; i < ARRAY_LENGTH(places); i++) {
-        consider(root, places[i], library);
+    size_t prefix = strlen(root);
+    for (size_t i = 0; nvml_places[i]; i++) {
+        char pattern[PATH_TEXT_MAX];
+        glob_t found;
+        int length = snprintf(pattern, sizeof(pattern), "%s%s", root, nvml_places[i]);
+        if (length < 0 || (size_t)length >= sizeof(pattern) ||
+            glob(pattern, GLOB_NOSORT, NULL, &found) != 0) {
+            continue;
+        }
+        for (size_t j = 0; j < found.gl_pathc; j++) {
+            consider(root, found.gl_pathv[j] + prefix, library);
+        }
+        globfree(&found);
     }
+    /* Not a place to load from: where a 32-bit one alone is installed. */
+    consider(root, "/usr/lib/i386-linux-gnu/" SONAME, library);
 }
 
 /* Follows links by hand, for the absolute ones are meant below the root. The last name is the

@@ -97,14 +97,14 @@ static enum container find_container(const struct machine *machine,
     if (path_exists(root, "/.dockerenv")) {
         return CONTAINER_DOCKER;
     }
-    if (lines_first(root, "/run/systemd/container", word, sizeof(word)) > 0 ||
-        lines_value(root, "/proc/1/environ", "container=", word, sizeof(word))) {
+    if (lines_first(root, "/run/systemd/container", word, sizeof(word)) > 0) {
         enum container container = container_by_word(word);
         if (container || strcmp(word, "wsl") != 0) {
             return container ? container : CONTAINER_OTHER;
         }
     }
-    /* The cgroup of process 1 is the container's own; on a host it is "/" or systemd's. */
+    /* Not /proc/1/environ: to read it the kernel waits for a process that may be stuck in the driver.
+     * The cgroup of process 1 is the container's own; on a host it is "/" or systemd's. */
     static const char *const marks[] = {"kubepods", "/docker", "/libpod", "/lxc/", "/lxc.payload"};
     for (size_t i = 0; i < ARRAY_LENGTH(marks); i++) {
         if (file_has(root, "/proc/1/cgroup", marks[i])) {

@@ -15,7 +15,7 @@
 
 /* Where distributions, WSL and NixOS keep the library besides the loader's own path. Never the name
  * without ".1": that can be the CUDA toolkit's stub for linking. */
-static const char *const places[] = {
+const char *const nvml_places[] = {
     "/usr/lib/wsl/lib/" SONAME,
 #ifdef __x86_64__
     "/usr/lib/x86_64-linux-gnu/" SONAME,
@@ -29,6 +29,7 @@ static const char *const places[] = {
     "/usr/lib/nvidia*/" SONAME,
     "/usr/local/nvidia/lib64/" SONAME,
     "/run/opengl-driver/lib/" SONAME,
+    NULL,
 };
 
 struct function {
@@ -111,9 +112,9 @@ static void *load(const char *path, char *broken, size_t size)
 static void *search_places(const char *root, char *broken, size_t size)
 {
     void *library = NULL;
-    for (size_t i = 0; !library && i < ARRAY_LENGTH(places); i++) {
+    for (size_t i = 0; !library && nvml_places[i]; i++) {
         char pattern[512];
-        int length = snprintf(pattern, sizeof(pattern), "%s%s", root, places[i]);
+        int length = snprintf(pattern, sizeof(pattern), "%s%s", root, nvml_places[i]);
         glob_t found;
         if (length < 0 || (size_t)length >= sizeof(pattern) ||
             glob(pattern, GLOB_NOSORT, NULL, &found) != 0) {

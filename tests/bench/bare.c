@@ -32,12 +32,12 @@ static void list(const char *kind, int (*call)(), nvml_device device)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char version[80], uuid[96], name[96];
     uint32_t gpus = 0, celsius = 0, mig = 0, pending = 0;
     int cuda = 0;
-    library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
+    library = dlopen(argc > 1 ? argv[1] : "libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!library || CALL(nvmlInit_v2)) {
         return 3;
     }
