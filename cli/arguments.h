@@ -17,12 +17,15 @@ struct option {
     const char *help;
 };
 
+/* An option as it was given. */
+struct given {
+    const struct option *option;
+    const char *value; /* NULL where it has none */
+};
+
 /* What was given, in its order. Values and words are argv's own. */
 struct arguments {
-    struct given {
-        const struct option *option;
-        const char *value; /* NULL where the option has none */
-    } * given;
+    struct given *given;
     size_t given_count;
     const char **words; /* what is no option */
     size_t word_count;
@@ -53,8 +56,7 @@ const char *arguments_value(const struct arguments *arguments, const char *name)
 /* Each value given for `name`: begin with *position 0. NULL after the last. */
 const char *arguments_next(const struct arguments *arguments, const char *name, size_t *position);
 
-/* Whether `candidate` may have been meant by `word`, and more likely than at the distance `*best`.
- */
+/* Whether `candidate` may have been meant by `word`, and is nearer than *best, which it lowers. */
 bool arguments_is_nearer(const char *word, const char *candidate, unsigned *best);
 
 #endif

@@ -5,7 +5,8 @@
 
 #include "cli/session.h"
 
-/* Adds the largest change of used memory among these GPUs and the process that made it, "+2.0 GiB
+/*
+ * Adds the largest change of used memory among these GPUs and the process that made it, "+2.0 GiB
  * train.py", behind "GPU 1 " where there are several GPUs. Nothing where nothing changed by a MiB.
  */
 void change_describe(struct buf *text, const struct screen *screen,

@@ -13,7 +13,7 @@ struct holding {
     const struct vram_process *process;
 };
 
-#define PROCESSES_GPU     0x1u /* with a column that names the GPU */
+#define PROCESSES_GPU 0x1u     /* with a column that names the GPU */
 #define PROCESSES_COMMAND 0x2u /* with the command line, where the screen has room for it */
 
 /* Adds a table of processes, one row each, in the order given. */

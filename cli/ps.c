@@ -66,8 +66,7 @@ static int find(struct cli *cli, const struct vram_snapshot *snapshot,
     }
     for (size_t i = 0; i < selection->count; i++) {
         const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, selection->positions[i]);
-        /* A sleeping GPU has no processes, and a lost or denied one has none that could be helped.
-         */
+        /* A sleeping GPU has no processes; those of a lost or denied one nobody can tell. */
         bool should_tell = gpu->state == VRAM_GPU_OK || gpu->state == VRAM_GPU_HUNG;
         list.complete = list.complete && (gpu->processes_known || !should_tell);
         for (size_t j = 0; j < gpu->process_count; j++) {

@@ -13,9 +13,9 @@
 #include "cli/screen.h"
 #include "common/buf.h"
 
-#define TABLE_RIGHT    0x1u /* numbers */
+#define TABLE_RIGHT 0x1u    /* numbers */
 #define TABLE_FLEXIBLE 0x2u /* may be cut */
-#define TABLE_KEPT     0x4u /* shown even where no row has a value */
+#define TABLE_KEPT 0x4u     /* shown even where no row has a value */
 
 struct table_column {
     const char *title;

@@ -129,8 +129,7 @@ static struct word find_script(const struct interpreter *interpreter, const char
     return (struct word){rest, 0};
 }
 
-/* The kernel keeps 15 bytes of a name. The rest stands in the command line, if it is the same name.
- */
+/* The kernel keeps 15 bytes of a name. Its rest may stand in the command line. */
 static struct word uncut_name(const char *name, struct word program)
 {
     size_t length = strlen(name);

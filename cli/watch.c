@@ -9,6 +9,7 @@
 #include "cli/stop.h"
 #include "cli/text.h"
 #include "cli/values.h"
+#include "common/size.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,16 +19,16 @@
 #include <unistd.h>
 
 #define PERIOD_DEFAULT_NS ((uint64_t)1000000000)
-#define PERIOD_MIN_NS     ((uint64_t)100000000)
+#define PERIOD_MIN_NS ((uint64_t)100000000)
 
-enum { GAP = 2, CHANGE_MIN = 16 };
+enum { GAP = 2, LAST_WIDTH = 5, CHANGE_MIN = 16 };
 
 /* How much a GPU's cell says; the most that fits the line is chosen. */
 enum detail {
     DETAIL_NUMBER, /* "1.3", in GiB as the header says */
     DETAIL_USED,   /* "1.3 GiB" */
     DETAIL_TOTAL,  /* "1.3 GiB of 24.0 GiB" */
-    DETAIL_BUSY,   /* "1.3 GiB of 24.0 GiB   3 %" */
+    DETAIL_BUSY,   /* "1.3 GiB of 24.0 GiB    3 %", or "hung" for the percentage */
 };
 
 /* How the lines under one header are laid out. */
@@ -58,21 +59,26 @@ static uint64_t now_ns(void)
 static void write_cell(const struct screen *screen, const struct vram_gpu *gpu, enum detail detail,
                        char *cell, size_t size)
 {
-    char used[FIGURE_MAX], total[FIGURE_MAX], busy[FIGURE_MAX];
+    char used[FIGURE_MAX], total[FIGURE_MAX], last[FIGURE_MAX];
+    bool known = gpu->used_bytes != VRAM_UNKNOWN, fine = gpu->state == VRAM_GPU_OK;
     (void)figure_bytes(screen, gpu->used_bytes, used);
     (void)figure_bytes(screen, gpu->total_bytes, total);
-    (void)figure_percent(screen, gpu->utilization_percent, busy);
-    if (gpu->state != VRAM_GPU_OK) {
-        (void)snprintf(cell, size, "%s", vram_gpu_state_name(gpu->state));
-    } else if (detail == DETAIL_NUMBER && gpu->used_bytes != VRAM_UNKNOWN) {
-        (void)snprintf(cell, size, "%.1f", (double)gpu->used_bytes / (double)((uint64_t)1 << 30));
-    } else if (detail <= DETAIL_USED || gpu->used_bytes == VRAM_UNKNOWN) {
+    if (fine) {
+        (void)figure_percent(screen, gpu->utilization_percent, last);
+    } else {
+        (void)snprintf(last, sizeof(last), "%s", vram_gpu_state_name(gpu->state));
+    }
+    if (!fine && (!known || detail < DETAIL_BUSY)) {
+        (void)snprintf(cell, size, "%s", last);
+    } else if (detail == DETAIL_NUMBER && known) {
+        (void)snprintf(cell, size, "%.1f", (double)gpu->used_bytes / (double)GIB);
+    } else if (detail <= DETAIL_USED || !known) {
         (void)snprintf(cell, size, "%s", used);
     } else if (detail == DETAIL_TOTAL) {
         (void)snprintf(cell, size, "%s of %s", used, total);
     } else {
-        (void)snprintf(cell, size, "%s of %s  %*s", used, total,
-                       (int)(5 + strlen(busy) - text_width(busy)), busy);
+        int bytes = (int)(LAST_WIDTH + strlen(last) - text_width(last));
+        (void)snprintf(cell, size, "%s of %s  %*s", used, total, bytes, last);
     }
 }
 

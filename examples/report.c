@@ -44,8 +44,8 @@ static void print_gpu(const struct vram_gpu *gpu)
 {
     printf("\nGPU Memory:\n");
     print_amount("Total:", gpu->total_bytes);
-    print_amount("Used: ", gpu->used_bytes);
-    print_amount("Free: ", gpu->free_bytes);
+    print_amount("Used:", gpu->used_bytes);
+    print_amount("Free:", gpu->free_bytes);
     if (gpu->temperature_c != VRAM_UNKNOWN) {
         printf("  Temperature: %" PRIu64 "°C\n", gpu->temperature_c);
     }

@@ -244,7 +244,8 @@ static int enter(struct sampler *s, struct source_watch *watch, struct opened **
     }
     opened = calloc(1, sizeof(*opened));
     if (!opened) {
-        return err_no_memory(err);
+        (void)err_no_memory(err);
+        return -ENOMEM;
     }
     int r = s->ops->open(&opened->source, &s->config, watch, err);
     if (r < 0) {
@@ -471,11 +472,11 @@ static bool await(struct sampler *s, uint64_t ticket)
     while (s->served < ticket && !s->driver_hung) {
         struct source_watch *watch = s->active;
         uint64_t now = now_ns();
-        uint64_t start = watch && watch->call ? watch->since_ns : now;
-        if (now - start >= s->limit_ns) {
+        bool inside = watch && watch->call;
+        if (inside && now - watch->since_ns >= s->limit_ns) {
             give_up(s);
         } else {
-            wait_until(s, start + s->limit_ns);
+            wait_until(s, (inside ? watch->since_ns : now) + s->limit_ns);
         }
     }
     return s->served >= ticket;

@@ -73,7 +73,8 @@ static double median(double *values, int count)
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 4 ? atoi(argv[1]) : 0, every = argc > 4 ? atoi(argv[2]) : 0, count = 0;
+    int rounds = argc > 4 ? (int)strtol(argv[1], NULL, 10) : 0;
+    int every = argc > 4 ? (int)strtol(argv[2], NULL, 10) : 0, count = 0;
     if (rounds < 1 || rounds > MOST_ROUNDS || every < 1) {
         fprintf(stderr, "usage: race ROUNDS SLOW-EVERY -- COMMAND… -- COMMAND…\n");
         return 2;

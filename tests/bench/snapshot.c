@@ -106,7 +106,7 @@ static size_t take(struct vram *vram, double *ret_us)
 int main(int argc, char **argv)
 {
     static double times[100000];
-    int rounds = argc == 3 ? atoi(argv[2]) : 0;
+    int rounds = argc == 3 ? (int)strtol(argv[2], NULL, 10) : 0;
     library = argc == 3 ? dlopen(argv[1], RTLD_NOW | RTLD_LOCAL) : NULL;
     if (!library || rounds < 1 || rounds > 100000 || CALL(nvmlInit_v2)) {
         fprintf(stderr, "usage: snapshot LIBRARY ROUNDS\n");

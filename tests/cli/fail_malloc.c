@@ -2,7 +2,8 @@
 /*
  * Preloaded into a program under test: the allocation number FAIL_MALLOC, counted from main() on,
  * fails, and with FAIL_MALLOC_ALL every later one too. How many there were is written to the
- * descriptor FAIL_MALLOC_COUNT.
+ * descriptor FAIL_MALLOC_COUNT. The driver's own allocations are left alone: what a driver without
+ * memory answers is not the program's doing.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -53,7 +53,7 @@ void fake_root_directory(const char *root, const char *path)
 {
     char joined[LONGEST];
     join(joined, root, path);
-    for (char *slash = joined + strlen(root); slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(joined + strlen(root), '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         assert_true(mkdir(joined, 0755) == 0 || errno == EEXIST);
         *slash = '/';
