@@ -173,6 +173,22 @@ static void print_csv(struct buf *out, const struct vram_report *report)
     }
 }
 
+/* Whether a program could use any GPU here: what is wrong with the others is a finding, no more. */
+static bool is_any_usable(struct cli *cli)
+{
+    struct vram_snapshot *snapshot;
+    bool usable = false;
+    if (vram_snapshot_take(cli->vram, 0, &snapshot) < 0) {
+        return false;
+    }
+    for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
+        uint32_t state = vram_snapshot_gpu(snapshot, i)->state;
+        usable = usable || (state != VRAM_GPU_LOST && state != VRAM_GPU_DENIED);
+    }
+    (void)vram_snapshot_unref(snapshot);
+    return usable;
+}
+
 static int run(struct cli *cli)
 {
     struct vram_report *report CLEANUP(report_done) = NULL;
@@ -196,7 +212,10 @@ static int run(struct cli *cli)
     } else {
         print_text(cli, report, counts);
     }
-    return counts[VRAM_FINDING_PROBLEM] > 0 ? STATUS_NO : STATUS_YES;
+    if (counts[VRAM_FINDING_PROBLEM] == 0) {
+        return STATUS_YES;
+    }
+    return is_any_usable(cli) ? STATUS_NO : STATUS_NO_GPU;
 }
 
 static const struct option options[] = {
@@ -217,7 +236,7 @@ const struct command command_doctor = {
     .json = "one object: schema, facts (names and values), and findings, each with id, severity "
             "(good, note or problem), title, cause, evidence and remedy",
     .csv = "one row for each fact and finding",
-    .statuses = "0124",
+    .statuses = "01234",
     .examples = "vram doctor\twhat is wrong here?\n"
                 "vram doctor --all --json\teverything, for a report\n",
     .run = run,

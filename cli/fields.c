@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 void fields_csv_header(struct buf *out, uint32_t object)
 {
@@ -103,17 +102,4 @@ struct vram_value fields_value(uint32_t object, const char *key, const void *dat
         }
     }
     return (struct vram_value){.type = VRAM_VALUE_NONE};
-}
-
-const char *fields_time(uint64_t ns, char text[FIELDS_TIME_MAX])
-{
-    char whole[24];
-    time_t seconds = (time_t)(ns / 1000000000u);
-    struct tm utc;
-    text[0] = '\0';
-    if (gmtime_r(&seconds, &utc) && strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &utc)) {
-        (void)snprintf(text, FIELDS_TIME_MAX, "%s.%06uZ", whole,
-                       (unsigned)(ns % 1000000000u / 1000));
-    }
-    return text;
 }

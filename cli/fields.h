@@ -25,8 +25,4 @@ void fields_json(struct json *json, uint32_t object, const void *data);
 /* The value of the field `key`; none where there is no such field. */
 struct vram_value fields_value(uint32_t object, const char *key, const void *data);
 
-/* "2026-01-31T12:00:00.123456Z". Returns `text`. */
-#define FIELDS_TIME_MAX 40
-const char *fields_time(uint64_t ns, char text[FIELDS_TIME_MAX]);
-
 #endif

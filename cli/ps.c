@@ -6,6 +6,7 @@
 #include "cli/processes.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "common/utc.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,11 +84,11 @@ static int find(struct cli *cli, const struct vram_snapshot *snapshot,
 static void print_json(struct buf *out, const struct vram_snapshot *snapshot,
                        const struct list *list)
 {
-    char time[FIELDS_TIME_MAX];
+    char time[UTC_TEXT_MAX];
     struct json json = JSON_INIT(out);
     json_object(&json, NULL);
     json_number(&json, "schema", 1);
-    json_text(&json, "taken_at", fields_time(vram_snapshot_taken_at_ns(snapshot), time));
+    json_text(&json, "taken_at", utc_format(vram_snapshot_taken_at_ns(snapshot), time));
     json_array(&json, "processes");
     for (size_t i = 0; i < list->count; i++) {
         json_object(&json, NULL);

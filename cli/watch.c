@@ -10,6 +10,7 @@
 #include "cli/text.h"
 #include "cli/values.h"
 #include "common/size.h"
+#include "common/utc.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -208,8 +209,8 @@ static void add_rows(struct watch *watch, const struct vram_snapshot *snapshot,
                      const struct selection *selection)
 {
     struct buf *out = &watch->cli->out;
-    char time[FIELDS_TIME_MAX];
-    (void)fields_time(vram_snapshot_taken_at_ns(snapshot), time);
+    char time[UTC_TEXT_MAX];
+    (void)utc_format(vram_snapshot_taken_at_ns(snapshot), time);
     if (watch->lines++ == 0) {
         buf_text(out, "taken_at,");
         fields_csv_header(out, VRAM_OBJECT_GPU);

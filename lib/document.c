@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The JSON documents of schema 1: snapshots and fit answers, made of the field table. */
 #include "common/json.h"
+#include "common/utc.h"
 #include "include/vram.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static void write_value(struct json *json, const char *key, struct vram_value value)
 {
@@ -51,15 +51,8 @@ static int finish(struct buf *buf, char **ret_text)
 
 static void write_time(struct json *json, const char *key, uint64_t ns)
 {
-    char text[40], whole[32];
-    time_t seconds = (time_t)(ns / 1000000000u);
-    struct tm utc;
-    if (!gmtime_r(&seconds, &utc) || !strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &utc)) {
-        json_null(json, key);
-        return;
-    }
-    (void)snprintf(text, sizeof(text), "%s.%06uZ", whole, (unsigned)(ns % 1000000000u / 1000));
-    json_text(json, key, text);
+    char text[UTC_TEXT_MAX];
+    json_text(json, key, utc_format(ns, text));
 }
 
 static void write_driver(struct json *json, const struct vram_driver *driver)

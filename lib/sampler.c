@@ -422,7 +422,7 @@ static int start_worker(struct sampler *s, struct err *err)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)pthread_attr_destroy(&attributes);
     if (r != 0) {
-        return err_set(err, -r, "out_of_memory", "no thread could be started: %s", strerror(r));
+        return err_set(err, -ENOMEM, "out_of_memory", "no thread could be started: %s", strerror(r));
     }
     s->threads++;
     s->has_worker = true;
@@ -465,30 +465,27 @@ static void give_up(struct sampler *s)
     pthread_cond_broadcast(&s->changed);
 }
 
-/* Waits for the pass that serves `ticket`, giving up calls that outlast the limit. Called with the
- * lock held. False: the driver as a whole does not answer. */
-static bool await(struct sampler *s, uint64_t ticket)
+/* Waits for the pass that serves `ticket`, giving up calls that outlast the limit, or until the driver as
+ * a whole does not answer. Called with the lock held. */
+static int await(struct sampler *s, uint64_t ticket, struct err *err)
 {
-    while (s->served < ticket && !s->driver_hung) {
+    int r = 0;
+    while (r == 0 && s->served < ticket && !s->driver_hung) {
         struct source_watch *watch = s->active;
         uint64_t now = now_ns();
         bool inside = watch && watch->call;
-        if (inside && now - watch->since_ns >= s->limit_ns) {
+        if (!s->has_worker) {
+            /* A pass of ours that is under way all the same was given up with the driver, which came
+             * back before this thread woke to see it. */
+            s->resume |= ticket <= s->begun;
+            r = start_worker(s, err);
+        } else if (inside && now - watch->since_ns >= s->limit_ns) {
             give_up(s);
         } else {
             wait_until(s, (inside ? watch->since_ns : now) + s->limit_ns);
         }
     }
-    return s->served >= ticket;
-}
-
-/* Whether a worker can be had. Called with the lock held. */
-static int ready(struct sampler *s, struct err *err)
-{
-    if (s->has_worker || s->driver_hung) {
-        return 0;
-    }
-    return start_worker(s, err);
+    return r;
 }
 
 static int answer(struct sampler *s, bool served, struct board *ret_board, struct err *err)
@@ -500,9 +497,10 @@ static int answer(struct sampler *s, bool served, struct board *ret_board, struc
         return s->result;
     }
     if (!served && !s->count) {
+        uint64_t tenths = (now_ns() - s->driver_since_ns) / 100000000u;
         return err_set(err, -ETIMEDOUT, "driver_hung",
-                       "the NVIDIA driver does not answer: %s has not returned for %" PRIu64 " s",
-                       s->driver_call, (now_ns() - s->driver_since_ns) / 1000000000u);
+                       "the NVIDIA driver does not answer: %s has not returned for %" PRIu64 ".%u s",
+                       s->driver_call, tenths / 10, (unsigned)(tenths % 10));
     }
     return copy_board(s, ret_board, err);
 }
@@ -511,18 +509,14 @@ int sampler_sample(struct sampler *s, uint32_t take, struct board *ret_board, st
 {
     pthread_mutex_lock(&s->lock);
     count_wish(s, take, 1);
-    int r = ready(s, err);
+    if (s->begun == s->asked) { /* nobody else waits for the next pass to begin */
+        s->asked++;
+    }
+    uint64_t ticket = s->asked;
+    pthread_cond_broadcast(&s->changed);
+    int r = await(s, ticket, err);
     if (r == 0) {
-        bool served = false;
-        if (!s->driver_hung) {
-            if (s->begun == s->asked) { /* nobody else waits for the next pass to begin */
-                s->asked++;
-            }
-            uint64_t ticket = s->asked;
-            pthread_cond_broadcast(&s->changed);
-            served = await(s, ticket);
-        }
-        r = answer(s, served, ret_board, err);
+        r = answer(s, s->served >= ticket, ret_board, err);
     }
     count_wish(s, take, -1);
     pthread_mutex_unlock(&s->lock);
@@ -569,6 +563,9 @@ void sampler_free(struct sampler *s)
     }
     pthread_mutex_lock(&s->lock);
     s->ending = true;
+    if (s->opened && !s->has_worker) {
+        (void)start_worker(s, NULL); /* the last one was given up: somebody has to close the source */
+    }
     pthread_cond_broadcast(&s->changed);
     /* The source's own closing is a driver call too, with the same patience. */
     uint64_t deadline = now_ns() + s->limit_ns;

@@ -206,9 +206,10 @@ static void lay_hang(struct layout *layout, struct vram_problem *problems, size_
                      const struct source_gpu *gpu, const struct board_entry *entry, uint64_t now_ns)
 {
     char message[192];
-    (void)snprintf(message, sizeof(message), "%s has not returned for %" PRIu64 " ms",
-                   entry->hung_call ? entry->hung_call : "a driver call",
-                   (now_ns - entry->hung_since_ns) / 1000000);
+    uint64_t tenths = (now_ns - entry->hung_since_ns) / 100000000u;
+    (void)snprintf(message, sizeof(message), "%s has not returned for %" PRIu64 ".%u s",
+                   entry->hung_call ? entry->hung_call : "a driver call", tenths / 10,
+                   (unsigned)(tenths % 10));
     lay_problem(layout, problems, position, gpu, "device", "driver_hung", message);
 }
 

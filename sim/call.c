@@ -187,7 +187,8 @@ bool call_wait(struct call *call, uint64_t ns)
     while (nanosleep(&time, &time) < 0 && errno == EINTR) {
     }
     lock(call);
-    return sim_refresh(&session.sim) == 0 && (!started || (session.starts && session.stamp == stamp));
+    return sim_refresh(&session.sim) == 0 &&
+           (!started || (session.starts && session.stamp == stamp));
 }
 
 /* With a virtual clock a slow call makes time pass instead of taking any. */
@@ -250,12 +251,13 @@ nvml_ret call_begin(struct call *call, enum function function)
 /* ---- Devices ----------------------------------------------------------------------------------- */
 
 /* What a handle says, without a look at whether it still holds. */
-static bool read_handle(nvml_device device, uint32_t *ret_gpu, int *ret_instance, uint16_t *ret_stamp,
-                        uint16_t *ret_instance_stamp)
+static bool read_handle(nvml_device device, uint32_t *ret_gpu, int *ret_instance,
+                        uint16_t *ret_stamp, uint16_t *ret_instance_stamp)
 {
     uint64_t value = (uint64_t)(uintptr_t)device;
     uint32_t gpu = value >> 8 & 0xFF, place = value & 0xFF;
-    if (value >> 48 != HANDLE_MARK || gpu >= session.sim.now->gpu_count || place > WORLD_INSTANCES) {
+    if (value >> 48 != HANDLE_MARK || gpu >= session.sim.now->gpu_count ||
+        place > WORLD_INSTANCES) {
         return false;
     }
     *ret_gpu = gpu;
@@ -308,7 +310,8 @@ static void enter_gpu(struct call *call)
     }
 }
 
-nvml_ret call_begin_device(struct call *call, enum function function, nvml_device device, bool whole)
+nvml_ret call_begin_device(struct call *call, enum function function, nvml_device device,
+                           bool whole)
 {
     uint16_t stamp, instance_stamp;
     nvml_ret code = call_enter(call, function);
@@ -384,8 +387,8 @@ nvml_ret call_end(struct call *call, nvml_ret code)
 bool call_check_version(const struct call *call, uint32_t version, uint32_t expected)
 {
     if (version != expected && session_is_strict()) {
-        session_breach(call->function, "the structure's version is 0x%08x, it must be 0x%08x", version,
-                       expected);
+        session_breach(call->function, "the structure's version is 0x%08x, it must be 0x%08x",
+                       version, expected);
     }
     return version == expected;
 }
@@ -419,6 +422,7 @@ void call_check_buffer(const struct call *call, const void *at, uint64_t entries
         session_breach(call->function, "the count is %" PRIu64 "; was it ever set?", entries);
     }
     if (at && !is_readable(at, entries * size)) {
-        session_breach(call->function, "the count is %" PRIu64 " and the buffer is smaller", entries);
+        session_breach(call->function, "the count is %" PRIu64 " and the buffer is smaller",
+                       entries);
     }
 }

@@ -10,10 +10,12 @@
 
 /* Releases as numbers: branch * 1000 + release, so 535.104.05 is 535104. */
 struct generation {
-    const char *name;    /* "r550" */
-    const char *version; /* of a release that it plays, where the scenario's is of another generation */
-    uint32_t number;     /* that release; it decides what the library exports and how it behaves */
-    uint32_t first, end; /* releases from `first` up to, and without, `end` are of this generation */
+    const char *name; /* "r550" */
+    const char
+        *version;    /* of a release that it plays, where the scenario's is of another generation */
+    uint32_t number; /* that release; it decides what the library exports and how it behaves */
+    uint32_t first,
+        end; /* releases from `first` up to, and without, `end` are of this generation */
 };
 
 extern const struct generation sim_generation;

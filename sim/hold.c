@@ -114,15 +114,16 @@ static int choose_device(const struct sim *sim, const char *wanted, struct devic
         }
     } else {
         struct device found;
-        bool known = find_device(sim, which, &found);
+        bool known = find_device(sim, which, &found), all = !getenv("CUDA_VISIBLE_DEVICES");
         for (size_t i = 0; known && i < count; i++) {
-            if (devices[i].gpu == found.gpu && devices[i].instance == found.instance) {
+            if (all || (devices[i].gpu == found.gpu && devices[i].instance == found.instance)) {
                 *ret_device = found;
                 return 0;
             }
         }
     }
-    (void)fprintf(stderr, "vram-sim: there is no GPU '%s' among the %zu that are visible\n", which, count);
+    (void)fprintf(stderr, "vram-sim: there is no GPU '%s' among the %zu that are visible\n", which,
+                  count);
     return -ENODEV;
 }
 
@@ -145,8 +146,10 @@ static int take(struct sim *sim, struct device device, int slot, uint64_t before
     }
     state_unlock(&sim->file);
     if (!fits) {
-        (void)fprintf(stderr, "vram-sim: out of memory on GPU %u (%s): %" PRIu64 " MiB wanted, %" PRIu64
-                      " MiB free\n", device.gpu, device_uuid(sim, device), (bytes - before) / MIB,
+        (void)fprintf(stderr,
+                      "vram-sim: out of memory on GPU %u (%s): %" PRIu64 " MiB wanted, %" PRIu64
+                      " MiB free\n",
+                      device.gpu, device_uuid(sim, device), (bytes - before) / MIB,
                       free_bytes / MIB);
         return -ENOMEM;
     }
@@ -160,13 +163,15 @@ static void step(void)
 }
 
 /* Grows with time, so that a clock that jumps makes one large step. */
-static int take_slowly(struct sim *sim, struct device device, int slot, uint64_t size, uint64_t ramp)
+static int take_slowly(struct sim *sim, struct device device, int slot, uint64_t size,
+                       uint64_t ramp)
 {
     uint64_t begin = state_now(sim->file.state), held = 0;
     while (held < size) {
         uint64_t time = state_now(sim->file.state);
         uint64_t passed = time > begin ? time - begin : 0;
-        uint64_t due = passed >= ramp ? size : (uint64_t)((double)size * ((double)passed / (double)ramp));
+        uint64_t due =
+            passed >= ramp ? size : (uint64_t)((double)size * ((double)passed / (double)ramp));
         if (due > held) {
             int r = take(sim, device, slot, held, due);
             if (r < 0) {
@@ -196,7 +201,8 @@ static int claim(struct sim *sim, struct device device, const struct hold_option
     int slot = holder_claim(&sim->file, &holder, sim->now->lag);
     state_unlock(&sim->file);
     if (slot < 0) {
-        (void)fprintf(stderr, "vram-sim: %d processes hold memory already, and there is no room for more\n",
+        (void)fprintf(stderr,
+                      "vram-sim: %d processes hold memory already, and there is no room for more\n",
                       STATE_SLOTS);
     }
     return slot;
@@ -236,8 +242,9 @@ int hold(struct sim *sim, const struct hold_options *options)
 {
     struct device device;
     if (sim->file.fd < 0) {
-        (void)fprintf(stderr, "vram-sim: no directory for the state that processes share can be written; set "
-                      "VRAM_SIM_STATE_DIR to one of your own\n");
+        (void)fprintf(
+            stderr, "vram-sim: no directory for the state that processes share can be written; set "
+                    "VRAM_SIM_STATE_DIR to one of your own\n");
         return 1;
     }
     if (choose_device(sim, options->gpu, &device) < 0 || open_device(sim, device) < 0) {

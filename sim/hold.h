@@ -6,9 +6,10 @@
 #include "sim/sim.h"
 
 struct hold_options {
-    const char *gpu; /* a number among what CUDA_VISIBLE_DEVICES shows, or a UUID; NULL: the first */
+    const char
+        *gpu; /* a number among what CUDA_VISIBLE_DEVICES shows, or a UUID; NULL: the first */
     uint64_t size;
-    uint64_t ramp; /* ns until all of it is held */
+    uint64_t ramp;     /* ns until all of it is held */
     uint64_t duration; /* ns; WORLD_NEVER: until killed */
     uint32_t kinds;
     const char *name; /* NULL: the program's own */

@@ -29,12 +29,13 @@ static uint64_t amount_at(const struct slot *slot, uint64_t when, bool *ret_begu
 }
 
 /* Whether the slot's process lives; the first who finds it dead writes down when. */
-static bool look(const struct state_file *file, size_t number, uint64_t now, uint32_t *ret_pid)
+static bool look(struct state_file *file, size_t number, uint64_t now)
 {
     struct slot *slot = &file->state->slots[number];
     int owner = state_owner(file, number);
-    *ret_pid = owner > 0 ? (uint32_t)owner : 0;
     if (owner) {
+        file->seen[number].own = slot->pid;
+        file->seen[number].shown = owner > 0 ? (uint32_t)owner : 0;
         return true;
     }
     uint64_t never = WORLD_NEVER;
@@ -44,7 +45,7 @@ static bool look(const struct state_file *file, size_t number, uint64_t now, uin
     return false;
 }
 
-bool holder_read(const struct state_file *file, size_t number, uint64_t now, uint64_t when, uint64_t lag,
+bool holder_read(struct state_file *file, size_t number, uint64_t now, uint64_t when, uint64_t lag,
                  struct holder *ret_holder)
 {
     struct slot *slot = &file->state->slots[number];
@@ -58,8 +59,11 @@ bool holder_read(const struct state_file *file, size_t number, uint64_t now, uin
                             .own_pid = slot->pid,
                             .peak = atomic_load(&slot->peak)};
     if (state == SLOT_LIVE) {
-        (void)look(file, number, now, &holder.seen_pid);
+        (void)look(file, number, now);
     }
+    /* Of the dead nobody can tell any more who they were to whom, but who saw them alive. */
+    bool known = file->seen[number].own == holder.own_pid;
+    holder.seen_pid = known ? file->seen[number].shown : 0;
     uint64_t died = holder.died = atomic_load(&slot->died);
     bool begun;
     uint64_t amount = amount_at(slot, when, &begun);
@@ -73,15 +77,14 @@ bool holder_read(const struct state_file *file, size_t number, uint64_t now, uin
 }
 
 /* The slot whose holder died first, if its memory is free again; -ENOENT. */
-static int find_dead(const struct state_file *file, uint64_t now, uint64_t lag)
+static int find_dead(struct state_file *file, uint64_t now, uint64_t lag)
 {
     int oldest = -ENOENT;
     uint64_t oldest_death = WORLD_NEVER;
     for (size_t i = 0; i < holders_room(file->state); i++) {
         struct slot *slot = &file->state->slots[i];
-        uint32_t pid;
         if (atomic_load(&slot->state) == SLOT_LIVE) {
-            (void)look(file, i, now, &pid);
+            (void)look(file, i, now);
         }
         uint64_t died = atomic_load(&slot->died);
         if (died < oldest_death && now >= world_add(died, lag)) {
@@ -93,7 +96,7 @@ static int find_dead(const struct state_file *file, uint64_t now, uint64_t lag)
 }
 
 /* The first KEPT_DEAD slots are not used again before others are, for accounting tells of the dead. */
-static int find_slot(const struct state_file *file, uint64_t now, uint64_t lag)
+static int find_slot(struct state_file *file, uint64_t now, uint64_t lag)
 {
     size_t used = holders_room(file->state);
     int dead = used < KEPT_DEAD ? -ENOENT : find_dead(file, now, lag);
@@ -103,7 +106,7 @@ static int find_slot(const struct state_file *file, uint64_t now, uint64_t lag)
     return dead < 0 ? -EUSERS : dead;
 }
 
-int holder_claim(const struct state_file *file, const struct holder *holder, uint64_t lag)
+int holder_claim(struct state_file *file, const struct holder *holder, uint64_t lag)
 {
     int number = find_slot(file, state_now(file->state), lag);
     if (number < 0 || state_claim(file, (size_t)number) < 0) {

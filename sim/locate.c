@@ -73,7 +73,8 @@ const char *locate_profiles(char *path, size_t size)
 
 static bool is_plain(const char *name, size_t length)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     return length > 0 && length <= 40 && strspn(name, allowed) >= length && name[0] != '.';
 }
 
@@ -91,7 +92,8 @@ static void name_state(struct location *location, bool is_path, const char *inst
 {
     char absolute[PATH_MAX];
     if (!is_path) {
-        (void)snprintf(location->state, sizeof(location->state), "%.40s@%.40s", location->title, instance);
+        (void)snprintf(location->state, sizeof(location->state), "%.40s@%.40s", location->title,
+                       instance);
     } else {
         const char *real = realpath(location->path, absolute);
         (void)snprintf(location->state, sizeof(location->state), "file-%016llx@%.40s",
@@ -107,8 +109,10 @@ static int split_spec(const char *spec, struct location *location, struct compla
     size_t length = at ? (size_t)(at - spec) : strlen(spec);
     const char *instance = at ? at + 1 : "default";
     if (!is_plain(instance, strlen(instance))) {
-        return complain(complaint, "'%.60s': an instance's name is made of up to 40 letters, digits, '.', "
-                        "'_' and '-'", spec);
+        return complain(complaint,
+                        "'%.60s': an instance's name is made of up to 40 letters, digits, '.', "
+                        "'_' and '-'",
+                        spec);
     }
     if (length == 0 || length >= sizeof(location->path)) {
         return complain(complaint, "'%.60s' names no profile and no file", spec);
@@ -123,8 +127,10 @@ static int split_spec(const char *spec, struct location *location, struct compla
         memcpy(location->title, spec, length);
         location->title[length] = '\0';
     } else {
-        return complain(complaint, "'%.60s' is no profile's name; a file's name must have a '/' in it, as in "
-                        "./my.scenario", spec);
+        return complain(complaint,
+                        "'%.60s' is no profile's name; a file's name must have a '/' in it, as in "
+                        "./my.scenario",
+                        spec);
     }
     name_state(location, slash != NULL, instance);
     return 0;

@@ -12,9 +12,9 @@
 
 struct location {
     char path[512];
-    char title[80];            /* the file's own name, for messages */
+    char title[80];             /* the file's own name, for messages */
     char state[STATE_NAME_MAX]; /* "rtx4090@demo" */
-    bool persistent;           /* an instance was named: it outlives its users */
+    bool persistent;            /* an instance was named: it outlives its users */
     char *text;
     size_t length;
 };

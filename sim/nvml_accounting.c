@@ -28,8 +28,9 @@ static bool record_process(const struct call *call, size_t index, struct record 
     if (process->gpu != call->gpu || process->ended <= call_gpu(call)->forgotten) {
         return false;
     }
-    *ret_record = (struct record){sim_pid(process), process->ended == WORLD_NEVER, process->peak,
-                                  process->sm_utilization, process->started, process->ended};
+    *ret_record = (struct record){sim_pid(process), process->ended == WORLD_NEVER,
+                                  process->peak,    process->sm_utilization,
+                                  process->started, process->ended};
     return true;
 }
 
@@ -83,11 +84,13 @@ static uint64_t start_time_us(const struct record *record)
 /* 0 while the process runs. */
 static uint64_t time_ms(const struct record *record)
 {
-    return record->running || record->ended < record->started ? 0
-                                                              : (record->ended - record->started) / 1000000u;
+    return record->running || record->ended < record->started
+               ? 0
+               : (record->ended - record->started) / 1000000u;
 }
 
-static nvml_ret stats(const struct call *call, uint32_t pid, struct nvml_accounting_stats *ret_stats)
+static nvml_ret stats(const struct call *call, uint32_t pid,
+                      struct nvml_accounting_stats *ret_stats)
 {
     struct record record;
     nvml_ret code = ret_stats ? find_record(call, pid, &record) : NVML_INVALID_ARGUMENT;
@@ -175,7 +178,8 @@ EXPORT(nvmlDeviceSetAccountingMode, nvml_device device, uint32_t mode)
     DEVICE_CALL(nvmlDeviceSetAccountingMode, device, set_mode(&call, mode));
 }
 
-EXPORT(nvmlDeviceGetAccountingStats, nvml_device device, uint32_t pid, struct nvml_accounting_stats *ret_stats)
+EXPORT(nvmlDeviceGetAccountingStats, nvml_device device, uint32_t pid,
+       struct nvml_accounting_stats *ret_stats)
 {
     DEVICE_CALL(nvmlDeviceGetAccountingStats, device, stats(&call, pid, ret_stats));
 }

@@ -82,7 +82,8 @@ EXPORT(nvmlDeviceGetHandleByIndex, uint32_t index, nvml_device *ret_device)
 
 EXPORT(nvmlDeviceGetHandleByIndex_v2, uint32_t index, nvml_device *ret_device)
 {
-    LOOKUP(nvmlDeviceGetHandleByIndex_v2, find_index(index, true), NVML_INVALID_ARGUMENT, ret_device);
+    LOOKUP(nvmlDeviceGetHandleByIndex_v2, find_index(index, true), NVML_INVALID_ARGUMENT,
+           ret_device);
 }
 
 static int find_pci(const char *text)
@@ -93,7 +94,8 @@ static int find_pci(const char *text)
     }
     for (uint32_t i = 0; i < session.sim.now->gpu_count; i++) {
         const struct gpu *gpu = &session.sim.now->gpus[i];
-        if (gpu->pci_domain == pci.domain && gpu->pci_bus == pci.bus && gpu->pci_device == pci.device) {
+        if (gpu->pci_domain == pci.domain && gpu->pci_bus == pci.bus &&
+            gpu->pci_device == pci.device) {
             return (int)i;
         }
     }
@@ -102,19 +104,20 @@ static int find_pci(const char *text)
 
 EXPORT(nvmlDeviceGetHandleByPciBusId, const char *text, nvml_device *ret_device)
 {
-    LOOKUP(nvmlDeviceGetHandleByPciBusId, find_pci(text), text ? NVML_NOT_FOUND : NVML_INVALID_ARGUMENT,
-           ret_device);
+    LOOKUP(nvmlDeviceGetHandleByPciBusId, find_pci(text),
+           text ? NVML_NOT_FOUND : NVML_INVALID_ARGUMENT, ret_device);
 }
 
 EXPORT(nvmlDeviceGetHandleByPciBusId_v2, const char *text, nvml_device *ret_device)
 {
-    LOOKUP(nvmlDeviceGetHandleByPciBusId_v2, find_pci(text), text ? NVML_NOT_FOUND : NVML_INVALID_ARGUMENT,
-           ret_device);
+    LOOKUP(nvmlDeviceGetHandleByPciBusId_v2, find_pci(text),
+           text ? NVML_NOT_FOUND : NVML_INVALID_ARGUMENT, ret_device);
 }
 
 /* Only the GPUs themselves know their UUIDs, so each one before the right one is opened and one that is lost
  * fails the search. */
-static nvml_ret search(struct call *call, const char *uuid, const char *serial, nvml_device *ret_device)
+static nvml_ret search(struct call *call, const char *uuid, const char *serial,
+                       nvml_device *ret_device)
 {
     if (!ret_device || (!uuid && !serial)) {
         return NVML_INVALID_ARGUMENT;
@@ -128,7 +131,8 @@ static nvml_ret search(struct call *call, const char *uuid, const char *serial, 
         if (code != NVML_SUCCESS) {
             return code;
         }
-        if (uuid ? strcmp(gpu->uuid, uuid) == 0 : gpu->serial[0] && strcmp(gpu->serial, serial) == 0) {
+        if (uuid ? strcmp(gpu->uuid, uuid) == 0
+                 : gpu->serial[0] && strcmp(gpu->serial, serial) == 0) {
             *ret_device = device_handle(i, -1);
             return NVML_SUCCESS;
         }
@@ -142,7 +146,8 @@ static nvml_ret search(struct call *call, const char *uuid, const char *serial, 
     return NVML_NOT_FOUND;
 }
 
-static nvml_ret search_uuid(struct call *call, const struct nvml_uuid *uuid, nvml_device *ret_device)
+static nvml_ret search_uuid(struct call *call, const struct nvml_uuid *uuid,
+                            nvml_device *ret_device)
 {
     if (!uuid) {
         return NVML_INVALID_ARGUMENT;
@@ -175,13 +180,15 @@ EXPORT(nvmlDeviceGetHandleBySerial, const char *serial, nvml_device *ret_device)
 static nvml_ret device_name(const struct call *call, char *text, uint32_t size)
 {
     const struct gpu *gpu = call_gpu(call);
-    return answer_text(call->instance < 0 ? gpu->name : gpu->instances[call->instance].name, text, size);
+    return answer_text(call->instance < 0 ? gpu->name : gpu->instances[call->instance].name, text,
+                       size);
 }
 
 static nvml_ret device_uuid(const struct call *call, char *text, uint32_t size)
 {
     const struct gpu *gpu = call_gpu(call);
-    return answer_text(call->instance < 0 ? gpu->uuid : gpu->instances[call->instance].uuid, text, size);
+    return answer_text(call->instance < 0 ? gpu->uuid : gpu->instances[call->instance].uuid, text,
+                       size);
 }
 
 static nvml_ret device_serial(const struct call *call, char *text, uint32_t size)
@@ -228,21 +235,24 @@ static nvml_ret pci_info(const struct call *call, size_t written, struct nvml_pc
     if (!ret_pci) {
         return NVML_INVALID_ARGUMENT;
     }
-    (void)snprintf(pci.bus_id_legacy, sizeof(pci.bus_id_legacy), "%04X:%02X:%02X.0", pci.domain & 0xFFFF,
-                   pci.bus & 0xFF, pci.device & 0xFF);
-    (void)snprintf(pci.bus_id, sizeof(pci.bus_id), "%08X:%02X:%02X.0", pci.domain, pci.bus, pci.device);
+    (void)snprintf(pci.bus_id_legacy, sizeof(pci.bus_id_legacy), "%04X:%02X:%02X.0",
+                   pci.domain & 0xFFFF, pci.bus & 0xFF, pci.device & 0xFF);
+    (void)snprintf(pci.bus_id, sizeof(pci.bus_id), "%08X:%02X:%02X.0", pci.domain, pci.bus,
+                   pci.device);
     memcpy(ret_pci, &pci, written);
     return NVML_SUCCESS;
 }
 
 EXPORT(nvmlDeviceGetPciInfo, nvml_device device, struct nvml_pci *ret_pci)
 {
-    DEVICE_CALL(nvmlDeviceGetPciInfo, device, pci_info(&call, offsetof(struct nvml_pci, bus_id), ret_pci));
+    DEVICE_CALL(nvmlDeviceGetPciInfo, device,
+                pci_info(&call, offsetof(struct nvml_pci, bus_id), ret_pci));
 }
 
 EXPORT(nvmlDeviceGetPciInfo_v2, nvml_device device, struct nvml_pci *ret_pci)
 {
-    DEVICE_CALL(nvmlDeviceGetPciInfo_v2, device, pci_info(&call, offsetof(struct nvml_pci, bus_id), ret_pci));
+    DEVICE_CALL(nvmlDeviceGetPciInfo_v2, device,
+                pci_info(&call, offsetof(struct nvml_pci, bus_id), ret_pci));
 }
 
 EXPORT(nvmlDeviceGetPciInfo_v3, nvml_device device, struct nvml_pci *ret_pci)
@@ -305,7 +315,8 @@ static nvml_ret addressing_mode(const struct call *call, struct nvml_addressing_
 
 EXPORT(nvmlDeviceGetCudaComputeCapability, nvml_device device, int *ret_major, int *ret_minor)
 {
-    POOL_CALL(nvmlDeviceGetCudaComputeCapability, device, compute_capability(&call, ret_major, ret_minor));
+    POOL_CALL(nvmlDeviceGetCudaComputeCapability, device,
+              compute_capability(&call, ret_major, ret_minor));
 }
 
 EXPORT(nvmlDeviceGetArchitecture, nvml_device device, uint32_t *ret_architecture)

@@ -15,10 +15,10 @@
 
 static struct event_set {
     bool used;
-    uint16_t stamp;                /* of the nvmlInit that it belongs to */
-    size_t next;                   /* the first event that it has not seen */
-    uint64_t types[WORLD_GPUS];    /* what it was registered for */
-    size_t first[WORLD_GPUS];      /* the first event after the registration */
+    uint16_t stamp;             /* of the nvmlInit that it belongs to */
+    size_t next;                /* the first event that it has not seen */
+    uint64_t types[WORLD_GPUS]; /* what it was registered for */
+    size_t first[WORLD_GPUS];   /* the first event after the registration */
 } sets[SETS];
 
 static struct event_set *find_set(nvml_event_set handle)
@@ -28,7 +28,8 @@ static struct event_set *find_set(nvml_event_set handle)
         return NULL;
     }
     struct event_set *set = &sets[number];
-    return set->used && set->stamp == session.stamp && set->stamp == (uint16_t)(value >> 32) ? set : NULL;
+    return set->used && set->stamp == session.stamp && set->stamp == (uint16_t)(value >> 32) ? set
+                                                                                             : NULL;
 }
 
 static nvml_ret create_set(nvml_event_set *ret_set)
@@ -92,8 +93,8 @@ static bool take_event(struct event_set *set, struct nvml_event *ret_event)
         size_t number = set->next++;
         const struct event *event = &world->events[number % WORLD_EVENTS];
         if (set->types[event->gpu] & event->type && number >= set->first[event->gpu]) {
-            *ret_event = (struct nvml_event){device_handle(event->gpu, -1), event->type, event->data,
-                                             NVML_NO_INSTANCE, NVML_NO_INSTANCE};
+            *ret_event = (struct nvml_event){device_handle(event->gpu, -1), event->type,
+                                             event->data, NVML_NO_INSTANCE, NVML_NO_INSTANCE};
             return true;
         }
     }
@@ -159,7 +160,8 @@ EXPORT(nvmlEventSetFree, nvml_event_set set)
 
 EXPORT(nvmlDeviceGetSupportedEventTypes, nvml_device device, uint64_t *ret_types)
 {
-    DEVICE_CALL(nvmlDeviceGetSupportedEventTypes, device, answer_large(supported_types(&call), ret_types));
+    DEVICE_CALL(nvmlDeviceGetSupportedEventTypes, device,
+                answer_large(supported_types(&call), ret_types));
 }
 
 EXPORT(nvmlDeviceRegisterEvents, nvml_device device, uint64_t types, nvml_event_set set)
@@ -169,10 +171,12 @@ EXPORT(nvmlDeviceRegisterEvents, nvml_device device, uint64_t types, nvml_event_
 
 EXPORT(nvmlEventSetWait, nvml_event_set set, void *ret_event, uint32_t timeout_ms)
 {
-    SYSTEM_CALL(nvmlEventSetWait, wait_event(&call, set, ret_event, NVML_EVENT_V1_SIZE, timeout_ms));
+    SYSTEM_CALL(nvmlEventSetWait,
+                wait_event(&call, set, ret_event, NVML_EVENT_V1_SIZE, timeout_ms));
 }
 
 EXPORT(nvmlEventSetWait_v2, nvml_event_set set, struct nvml_event *ret_event, uint32_t timeout_ms)
 {
-    SYSTEM_CALL(nvmlEventSetWait_v2, wait_event(&call, set, ret_event, sizeof(*ret_event), timeout_ms));
+    SYSTEM_CALL(nvmlEventSetWait_v2,
+                wait_event(&call, set, ret_event, sizeof(*ret_event), timeout_ms));
 }

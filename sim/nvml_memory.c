@@ -42,7 +42,8 @@ static nvml_ret memory_v1(const struct call *call, struct nvml_memory_v1 *ret_me
     struct nvml_memory_v2 memory;
     nvml_ret code = ret_memory ? read_memory(call, &memory) : NVML_INVALID_ARGUMENT;
     if (code == NVML_SUCCESS) {
-        *ret_memory = (struct nvml_memory_v1){memory.total, memory.free, memory.used + memory.reserved};
+        *ret_memory =
+            (struct nvml_memory_v1){memory.total, memory.free, memory.used + memory.reserved};
     }
     return code;
 }
@@ -89,7 +90,8 @@ EXPORT(nvmlDeviceGetBAR1MemoryInfo, nvml_device device, struct nvml_bar1 *ret_me
 }
 
 /* Without confidential computing all memory is unprotected. */
-static nvml_ret confidential_sizes(const struct call *call, struct nvml_confidential_sizes *ret_sizes)
+static nvml_ret confidential_sizes(const struct call *call,
+                                   struct nvml_confidential_sizes *ret_sizes)
 {
     if (!ret_sizes) {
         return NVML_INVALID_ARGUMENT;
@@ -107,12 +109,15 @@ static nvml_ret confidential_usage(struct nvml_memory_v1 *ret_memory)
     return NVML_SUCCESS;
 }
 
-EXPORT(nvmlDeviceGetConfComputeMemSizeInfo, nvml_device device, struct nvml_confidential_sizes *ret_sizes)
+EXPORT(nvmlDeviceGetConfComputeMemSizeInfo, nvml_device device,
+       struct nvml_confidential_sizes *ret_sizes)
 {
     DEVICE_CALL(nvmlDeviceGetConfComputeMemSizeInfo, device, confidential_sizes(&call, ret_sizes));
 }
 
-EXPORT(nvmlDeviceGetConfComputeProtectedMemoryUsage, nvml_device device, struct nvml_memory_v1 *ret_memory)
+EXPORT(nvmlDeviceGetConfComputeProtectedMemoryUsage, nvml_device device,
+       struct nvml_memory_v1 *ret_memory)
 {
-    DEVICE_CALL(nvmlDeviceGetConfComputeProtectedMemoryUsage, device, confidential_usage(ret_memory));
+    DEVICE_CALL(nvmlDeviceGetConfComputeProtectedMemoryUsage, device,
+                confidential_usage(ret_memory));
 }

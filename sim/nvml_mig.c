@@ -91,7 +91,8 @@ EXPORT(nvmlDeviceGetMaxMigDeviceCount, nvml_device device, uint32_t *ret_count)
     DEVICE_CALL(nvmlDeviceGetMaxMigDeviceCount, device, mig_places(&call, ret_count));
 }
 
-EXPORT(nvmlDeviceGetMigDeviceHandleByIndex, nvml_device device, uint32_t index, nvml_device *ret_device)
+EXPORT(nvmlDeviceGetMigDeviceHandleByIndex, nvml_device device, uint32_t index,
+       nvml_device *ret_device)
 {
     DEVICE_CALL(nvmlDeviceGetMigDeviceHandleByIndex, device, mig_device(&call, index, ret_device));
 }

@@ -35,8 +35,8 @@ static bool hides_pids(void)
 static void collect(const struct call *call, uint32_t kinds, struct collection *ret_collection)
 {
     ret_collection->count = 0;
-    sim_list(&session.sim, session.sim.lists, call->gpu, call->instance, kinds, hides_pids(), collect_one,
-             ret_collection);
+    sim_list(&session.sim, session.sim.lists, call->gpu, call->instance, kinds, hides_pids(),
+             collect_one, ret_collection);
 }
 
 /* All entries begin alike; the smaller ones only end earlier. */
@@ -67,7 +67,8 @@ static size_t entry_size(unsigned version)
     return large ? sizeof(struct nvml_process_32) : sizeof(struct nvml_process_24);
 }
 
-static nvml_ret list(const struct call *call, uint32_t kinds, unsigned version, uint32_t *count, void *entries)
+static nvml_ret list(const struct call *call, uint32_t kinds, unsigned version, uint32_t *count,
+                     void *entries)
 {
     size_t size = entry_size(version);
     struct collection found;
@@ -142,7 +143,8 @@ static nvml_ret detail_list(const struct call *call, struct nvml_process_detail_
     return NVML_SUCCESS;
 }
 
-EXPORT(nvmlDeviceGetRunningProcessDetailList, nvml_device device, struct nvml_process_detail_list *wanted)
+EXPORT(nvmlDeviceGetRunningProcessDetailList, nvml_device device,
+       struct nvml_process_detail_list *wanted)
 {
     POOL_CALL(nvmlDeviceGetRunningProcessDetailList, device, detail_list(&call, wanted));
 }
@@ -159,8 +161,8 @@ static uint64_t sample_time_us(void)
 }
 
 /* Which samples are newer than the caller's last. NVML_NOT_FOUND: none. */
-static nvml_ret collect_samples(const struct call *call, uint64_t last_seen_us, uint64_t *ret_time_us,
-                                struct collection *ret_collection)
+static nvml_ret collect_samples(const struct call *call, uint64_t last_seen_us,
+                                uint64_t *ret_time_us, struct collection *ret_collection)
 {
     *ret_time_us = sample_time_us();
     collect(call, KIND_ALL, ret_collection);
@@ -170,8 +172,9 @@ static nvml_ret collect_samples(const struct call *call, uint64_t last_seen_us, 
     return ret_collection->count && *ret_time_us > last_seen_us ? NVML_SUCCESS : NVML_NOT_FOUND;
 }
 
-static nvml_ret process_utilization(const struct call *call, struct nvml_process_utilization *samples,
-                                    uint32_t *count, uint64_t last_seen_us)
+static nvml_ret process_utilization(const struct call *call,
+                                    struct nvml_process_utilization *samples, uint32_t *count,
+                                    uint64_t last_seen_us)
 {
     struct collection found;
     uint64_t time_us;
@@ -192,15 +195,17 @@ static nvml_ret process_utilization(const struct call *call, struct nvml_process
         return code;
     }
     for (size_t i = 0; i < found.count; i++) {
-        samples[i] = (struct nvml_process_utilization){.pid = found.entries[i].pid,
-                                                       .timestamp_us = time_us,
-                                                       .sm = (uint32_t)found.entries[i].utilization};
+        samples[i] =
+            (struct nvml_process_utilization){.pid = found.entries[i].pid,
+                                              .timestamp_us = time_us,
+                                              .sm = (uint32_t)found.entries[i].utilization};
     }
     *count = (uint32_t)found.count;
     return NVML_SUCCESS;
 }
 
-static nvml_ret processes_utilization(const struct call *call, struct nvml_processes_utilization *wanted)
+static nvml_ret processes_utilization(const struct call *call,
+                                      struct nvml_processes_utilization *wanted)
 {
     struct collection found;
     uint64_t time_us;
@@ -229,14 +234,16 @@ static nvml_ret processes_utilization(const struct call *call, struct nvml_proce
     return NVML_SUCCESS;
 }
 
-EXPORT(nvmlDeviceGetProcessUtilization, nvml_device device, struct nvml_process_utilization *samples,
-       uint32_t *count, uint64_t last_seen_us)
+EXPORT(nvmlDeviceGetProcessUtilization, nvml_device device,
+       struct nvml_process_utilization *samples, uint32_t *count, uint64_t last_seen_us)
 {
     DEVICE_CALL(nvmlDeviceGetProcessUtilization, device,
                 process_utilization(&call, samples, count, last_seen_us));
 }
 
-EXPORT(nvmlDeviceGetProcessesUtilizationInfo, nvml_device device, struct nvml_processes_utilization *wanted)
+EXPORT(nvmlDeviceGetProcessesUtilizationInfo, nvml_device device,
+       struct nvml_processes_utilization *wanted)
 {
-    DEVICE_CALL(nvmlDeviceGetProcessesUtilizationInfo, device, processes_utilization(&call, wanted));
+    DEVICE_CALL(nvmlDeviceGetProcessesUtilizationInfo, device,
+                processes_utilization(&call, wanted));
 }

@@ -70,14 +70,16 @@ EXPORT(nvmlDeviceGetDriverModel, nvml_device device, uint32_t *ret_current, uint
 /* A divided card has none as a whole, as its instances have none. */
 static nvml_ret rates(const struct call *call, struct nvml_utilization *ret_rates)
 {
-    uint64_t gpu = number(call, NUMBER_UTILIZATION), memory = number(call, NUMBER_MEMORY_UTILIZATION);
+    uint64_t gpu = number(call, NUMBER_UTILIZATION),
+             memory = number(call, NUMBER_MEMORY_UTILIZATION);
     if (!ret_rates) {
         return NVML_INVALID_ARGUMENT;
     }
     if (gpu == WORLD_UNKNOWN || number(call, NUMBER_MIG) == 1) {
         return NVML_NOT_SUPPORTED;
     }
-    *ret_rates = (struct nvml_utilization){(uint32_t)gpu, memory == WORLD_UNKNOWN ? 0 : (uint32_t)memory};
+    *ret_rates =
+        (struct nvml_utilization){(uint32_t)gpu, memory == WORLD_UNKNOWN ? 0 : (uint32_t)memory};
     return NVML_SUCCESS;
 }
 
@@ -95,13 +97,15 @@ EXPORT(nvmlDeviceGetUtilizationRates, nvml_device device, struct nvml_utilizatio
     DEVICE_CALL(nvmlDeviceGetUtilizationRates, device, rates(&call, ret_rates));
 }
 
-EXPORT(nvmlDeviceGetEncoderUtilization, nvml_device device, uint32_t *ret_percent, uint32_t *ret_period_us)
+EXPORT(nvmlDeviceGetEncoderUtilization, nvml_device device, uint32_t *ret_percent,
+       uint32_t *ret_period_us)
 {
     DEVICE_CALL(nvmlDeviceGetEncoderUtilization, device,
                 engine(number(&call, NUMBER_ENCODER), ret_percent, ret_period_us));
 }
 
-EXPORT(nvmlDeviceGetDecoderUtilization, nvml_device device, uint32_t *ret_percent, uint32_t *ret_period_us)
+EXPORT(nvmlDeviceGetDecoderUtilization, nvml_device device, uint32_t *ret_percent,
+       uint32_t *ret_period_us)
 {
     DEVICE_CALL(nvmlDeviceGetDecoderUtilization, device,
                 engine(number(&call, NUMBER_DECODER), ret_percent, ret_period_us));
@@ -160,7 +164,8 @@ EXPORT(nvmlDeviceGetTemperatureThreshold, nvml_device device, uint32_t which, ui
 
 /* ---- Clocks, PCIe ------------------------------------------------------------------------------ */
 
-static nvml_ret clock_rate(const struct call *call, enum number first, uint32_t which, uint32_t *ret_mhz)
+static nvml_ret clock_rate(const struct call *call, enum number first, uint32_t which,
+                           uint32_t *ret_mhz)
 {
     return which < 4 ? answer_number(number(call, (enum number)(first + which)), ret_mhz)
                      : NVML_INVALID_ARGUMENT;
@@ -168,13 +173,15 @@ static nvml_ret clock_rate(const struct call *call, enum number first, uint32_t 
 
 static nvml_ret throughput(const struct call *call, uint32_t counter, uint32_t *ret_kib)
 {
-    return counter > 1 ? NVML_INVALID_ARGUMENT
-                       : answer_number(number(call, counter ? NUMBER_PCIE_RX : NUMBER_PCIE_TX), ret_kib);
+    return counter > 1
+               ? NVML_INVALID_ARGUMENT
+               : answer_number(number(call, counter ? NUMBER_PCIE_RX : NUMBER_PCIE_TX), ret_kib);
 }
 
 EXPORT(nvmlDeviceGetClockInfo, nvml_device device, uint32_t which, uint32_t *ret_mhz)
 {
-    DEVICE_CALL(nvmlDeviceGetClockInfo, device, clock_rate(&call, NUMBER_CLOCK_GRAPHICS, which, ret_mhz));
+    DEVICE_CALL(nvmlDeviceGetClockInfo, device,
+                clock_rate(&call, NUMBER_CLOCK_GRAPHICS, which, ret_mhz));
 }
 
 EXPORT(nvmlDeviceGetMaxClockInfo, nvml_device device, uint32_t which, uint32_t *ret_mhz)
@@ -192,14 +199,16 @@ EXPORT(nvmlDeviceGetPcieThroughput, nvml_device device, uint32_t counter, uint32
 
 static nvml_ret ecc_mode(const struct call *call, uint32_t *ret_current, uint32_t *ret_pending)
 {
-    nvml_ret code = ret_pending ? answer_number(number(call, NUMBER_ECC), ret_current) : NVML_INVALID_ARGUMENT;
+    nvml_ret code =
+        ret_pending ? answer_number(number(call, NUMBER_ECC), ret_current) : NVML_INVALID_ARGUMENT;
     if (code == NVML_SUCCESS) {
         *ret_pending = *ret_current;
     }
     return code;
 }
 
-static nvml_ret ecc_errors(const struct call *call, uint32_t type, uint32_t counter, uint64_t *ret_count)
+static nvml_ret ecc_errors(const struct call *call, uint32_t type, uint32_t counter,
+                           uint64_t *ret_count)
 {
     uint64_t count = number(call, type ? NUMBER_ECC_UNCORRECTED : NUMBER_ECC_CORRECTED);
     if (type > 1 || counter > 1 || !ret_count) {
@@ -231,13 +240,14 @@ EXPORT(nvmlDeviceGetEccMode, nvml_device device, uint32_t *ret_current, uint32_t
     DEVICE_CALL(nvmlDeviceGetEccMode, device, ecc_mode(&call, ret_current, ret_pending));
 }
 
-EXPORT(nvmlDeviceGetTotalEccErrors, nvml_device device, uint32_t type, uint32_t counter, uint64_t *ret_count)
+EXPORT(nvmlDeviceGetTotalEccErrors, nvml_device device, uint32_t type, uint32_t counter,
+       uint64_t *ret_count)
 {
     DEVICE_CALL(nvmlDeviceGetTotalEccErrors, device, ecc_errors(&call, type, counter, ret_count));
 }
 
-EXPORT(nvmlDeviceGetRemappedRows, nvml_device device, uint32_t *ret_corrected, uint32_t *ret_uncorrected,
-       uint32_t *ret_pending, uint32_t *ret_failed)
+EXPORT(nvmlDeviceGetRemappedRows, nvml_device device, uint32_t *ret_corrected,
+       uint32_t *ret_uncorrected, uint32_t *ret_pending, uint32_t *ret_failed)
 {
     uint32_t *ret[] = {ret_corrected, ret_uncorrected, ret_pending, ret_failed};
     DEVICE_CALL(nvmlDeviceGetRemappedRows, device, remapped_rows(&call, ret));

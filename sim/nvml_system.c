@@ -94,7 +94,8 @@ static const char *driver_version(void)
 static nvml_ret library_version(char *text, uint32_t size)
 {
     char version[120];
-    (void)snprintf(version, sizeof(version), "%u.%s", session.sim.scenario.cuda / 1000, driver_version());
+    (void)snprintf(version, sizeof(version), "%u.%s", session.sim.scenario.cuda / 1000,
+                   driver_version());
     return answer_text(version, text, size);
 }
 

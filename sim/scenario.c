@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int complain_at(struct complaint *complaint, const char *name, uint32_t number, const char *text)
+static int complain_at(struct complaint *complaint, const char *name, uint32_t number,
+                       const char *text)
 {
     return complain(complaint, "%.80s:%u: %s", name, number, text);
 }
@@ -35,7 +36,8 @@ static int read_cuda(const char *text, uint32_t *ret_cuda, struct complaint *com
 {
     unsigned major = 0, minor = 0;
     char rest;
-    if (!is_version(text) || strlen(text) > 8 || sscanf(text, "%3u.%1u%c", &major, &minor, &rest) != 2) {
+    if (!is_version(text) || strlen(text) > 8 ||
+        sscanf(text, "%3u.%1u%c", &major, &minor, &rest) != 2) {
         return complain(complaint, "cuda %.40s is not a version; write cuda 12.4", text);
     }
     *ret_cuda = major * 1000 + minor * 10;
@@ -49,17 +51,20 @@ static int read_heading(struct scenario *scenario, struct words *words, struct c
     const char *verb = words->word[0];
     const char *value = words->count > 1 ? words->word[1] : "";
     bool driver = strcmp(verb, "driver") == 0, cuda = strcmp(verb, "cuda") == 0;
+    if (!driver && !scenario->driver[0]) {
+        return complain(complaint,
+                        "the first line must be 'driver VERSION', as in driver 550.54.14");
+    }
     if (!driver && !cuda && strcmp(verb, "clock") != 0) {
-        return scenario->driver[0] ? -ENOENT
-                                   : complain(complaint, "the first line must be 'driver VERSION', as in "
-                                                         "driver 550.54.14");
+        return -ENOENT;
     }
     if (words->count > 2) {
         return complain(complaint, "unknown word '%.40s'", words->word[2]);
     }
     if (driver) {
         if (scenario->driver[0] || !is_version(value) || strlen(value) > 40) {
-            return complain(complaint, "driver '%.40s' is not one version; write driver 550.54.14, once",
+            return complain(complaint,
+                            "driver '%.40s' is not one version; write driver 550.54.14, once",
                             value);
         }
         (void)snprintf(scenario->driver, sizeof(scenario->driver), "%s", value);
@@ -74,7 +79,8 @@ static int read_heading(struct scenario *scenario, struct words *words, struct c
     return r;
 }
 
-static int add_line(struct scenario *scenario, const char *text, uint32_t number, struct complaint *complaint)
+static int add_line(struct scenario *scenario, const char *text, uint32_t number,
+                    struct complaint *complaint)
 {
     if (scenario->line_count == SCENARIO_LINES_MAX) {
         return complain(complaint, "more than %d lines", SCENARIO_LINES_MAX);
@@ -148,7 +154,8 @@ static int read_lines(struct scenario *scenario, const char *name, struct compla
         at = end ? end + 1 : NULL;
     }
     if (!scenario->driver[0]) {
-        return complain_at(complaint, name, number, "nothing in it; the first line must be 'driver VERSION'");
+        return complain_at(complaint, name, number,
+                           "nothing in it; the first line must be 'driver VERSION'");
     }
     if (scenario->line_count) {
         qsort(scenario->lines, scenario->line_count, sizeof(*scenario->lines), by_time);

@@ -22,8 +22,8 @@ struct line {
 };
 
 struct scenario {
-    char driver[80];  /* "550.54.14" */
-    uint32_t cuda;    /* 12040 for 12.4, 0 where not given */
+    char driver[80]; /* "550.54.14" */
+    uint32_t cuda;   /* 12040 for 12.4, 0 where not given */
     bool virtual_clock;
     size_t line_count;
     struct line *lines; /* in the order of time; what happens at one time in that of the file */

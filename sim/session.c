@@ -54,7 +54,7 @@ static int open_spec(const char *spec)
     }
     int r = sim_open(&session.sim, spec, &session.complaint);
     session.open = r == 0;
-    if (r == 0) {
+    if (r == 0 && spec != session.spec) {
         (void)snprintf(session.spec, sizeof(session.spec), "%s", spec);
     }
     return r;
@@ -97,8 +97,8 @@ __attribute__((__visibility__("default"))) int vram_sim_select(const char *spec)
     if (!spec) {
         r = complain(&session.complaint, "no simulated machine was named");
     } else if (!same && session.starts) {
-        (void)complain(&session.complaint, "this process uses the simulated machine '%.80s' already",
-                       session.spec);
+        (void)complain(&session.complaint,
+                       "this process uses the simulated machine '%.80s' already", session.spec);
         r = -EBUSY;
     } else if (!same) {
         /* Also the one that is open already: its file may be another by now. */
@@ -121,7 +121,8 @@ __attribute__((__visibility__("default"))) const char *vram_sim_error(void)
 /* When the library is unloaded. A call that still hangs in another thread keeps what it uses. */
 __attribute__((__destructor__)) static void unload(void)
 {
-    if (session.open && atomic_load(&session.owner) == getpid() && atomic_load(&session.calls) == 0) {
+    if (session.open && atomic_load(&session.owner) == getpid() &&
+        atomic_load(&session.calls) == 0) {
         sim_close(&session.sim);
         session.open = false;
     }

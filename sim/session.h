@@ -21,8 +21,8 @@ struct session {
     bool open;
     char spec[600];
     struct sim sim;
-    unsigned starts; /* nvmlInit calls that no nvmlShutdown has answered */
-    uint16_t stamp;  /* of handles; changes with every first nvmlInit */
+    unsigned starts;                   /* nvmlInit calls that no nvmlShutdown has answered */
+    uint16_t stamp;                    /* of handles; changes with every first nvmlInit */
     _Atomic unsigned busy[WORLD_GPUS]; /* threads in a call on that GPU */
     struct complaint complaint;
     bool complained;
@@ -56,13 +56,15 @@ _Noreturn void session_breach(enum function function, const char *format, ...) P
 /* ---- call.c ---- */
 
 /* Each: NVML_SUCCESS with the session locked, or the code to return. call_end() must follow in any case. */
-nvml_ret call_begin_start(struct call *call, enum function function); /* nvmlInit: no driver needed yet */
+nvml_ret call_begin_start(struct call *call,
+                          enum function function); /* nvmlInit: no driver needed yet */
 nvml_ret call_enter(struct call *call, enum function function);
 /* The second half for calls that find a GPU by themselves; `gpu` is -1 where they concern none. */
 nvml_ret call_meet(struct call *call, int gpu);
 nvml_ret call_begin(struct call *call, enum function function);
 /* For a device handle. `whole`: MIG instances are refused. Sets call->gpu and call->instance. */
-nvml_ret call_begin_device(struct call *call, enum function function, nvml_device device, bool whole);
+nvml_ret call_begin_device(struct call *call, enum function function, nvml_device device,
+                           bool whole);
 nvml_ret call_end(struct call *call, nvml_ret code);
 
 /* Lost, denied or asleep? A sleeping GPU wakes. */

@@ -14,13 +14,17 @@ struct setting {
     const char *const *choices;
 };
 
-static const char *const arches[] = {"unknown", "1", "kepler", "maxwell", "pascal", "volta",
-                                     "turing",  "ampere", "ada", "hopper", "blackwell", NULL};
-static const char *const brands[] = {"unknown", "quadro", "tesla", "nvs", "grid", "geforce", "titan",
-                                     "vapps", "vpc", "vcs", "vws", "cloud-gaming", "vgpu", "quadro-rtx",
-                                     "nvidia-rtx", "nvidia", "geforce-rtx", "titan-rtx", NULL};
-static const char *const compute_modes[] = {"default", "exclusive-thread", "prohibited", "exclusive", NULL};
-static const char *const virtualizations[] = {"none", "passthrough", "vgpu", "host-vgpu", "host-vsga", NULL};
+static const char *const arches[] = {"unknown", "1",      "kepler", "maxwell", "pascal",    "volta",
+                                     "turing",  "ampere", "ada",    "hopper",  "blackwell", NULL};
+static const char *const brands[] = {"unknown",     "quadro",     "tesla",      "nvs",
+                                     "grid",        "geforce",    "titan",      "vapps",
+                                     "vpc",         "vcs",        "vws",        "cloud-gaming",
+                                     "vgpu",        "quadro-rtx", "nvidia-rtx", "nvidia",
+                                     "geforce-rtx", "titan-rtx",  NULL};
+static const char *const compute_modes[] = {"default", "exclusive-thread", "prohibited",
+                                            "exclusive", NULL};
+static const char *const virtualizations[] = {"none",      "passthrough", "vgpu",
+                                              "host-vgpu", "host-vsga",   NULL};
 static const char *const monitors[] = {"root", "all", NULL};
 static const char *const addressings[] = {"none", "hmm", "ats", NULL};
 static const char *const memories[] = {"dedicated", "unsupported", NULL};
@@ -28,11 +32,13 @@ static const char *const knowledge[] = {"known", "unknown", NULL};
 
 #define MEMORY_SETTINGS(owner)                                                                     \
     {"total", SETTING_SIZE, offsetof(struct owner, memory.total), 0, NULL},                        \
-    {"reserved", SETTING_SIZE, offsetof(struct owner, memory.reserved), 0, NULL},                  \
-    {"overhead", SETTING_SIZE, offsetof(struct owner, memory.overhead), 0, NULL},                  \
-    {"managed", SETTING_SIZE, offsetof(struct owner, memory.managed), 0, NULL},                    \
-    {"name", SETTING_TEXT, offsetof(struct owner, name), WORLD_NAME_MAX, NULL},                    \
-    {"uuid", SETTING_TEXT, offsetof(struct owner, uuid), WORLD_UUID_MAX, NULL}
+        {"reserved", SETTING_SIZE, offsetof(struct owner, memory.reserved), 0, NULL},              \
+        {"overhead", SETTING_SIZE, offsetof(struct owner, memory.overhead), 0, NULL},              \
+        {"managed", SETTING_SIZE, offsetof(struct owner, memory.managed), 0, NULL},                \
+        {"name", SETTING_TEXT, offsetof(struct owner, name), WORLD_NAME_MAX, NULL},                \
+    {                                                                                              \
+        "uuid", SETTING_TEXT, offsetof(struct owner, uuid), WORLD_UUID_MAX, NULL                   \
+    }
 
 #define AT(number) offsetof(struct gpu, numbers[NUMBER_##number])
 
@@ -94,13 +100,15 @@ static const struct setting instance_settings[] = {
     MEMORY_SETTINGS(instance),
 };
 
-static int set(const struct setting *setting, void *object, const char *text, struct complaint *complaint)
+static int set(const struct setting *setting, void *object, const char *text,
+               struct complaint *complaint)
 {
     uint64_t value = WORLD_UNKNOWN;
     int r = 0;
     switch (setting->kind) {
     case SETTING_TEXT:
-        return value_text(setting->key, text, (char *)object + setting->offset, setting->most, complaint);
+        return value_text(setting->key, text, (char *)object + setting->offset, setting->most,
+                          complaint);
     case SETTING_SIZE:
         r = value_size(setting->key, text, &value, complaint);
         break;
@@ -136,10 +144,12 @@ static int set_by_key(const struct setting *settings, size_t count, void *object
 void gpu_set_defaults(struct gpu *gpu, uint32_t index)
 {
     static const enum number zeroes[] = {
-        NUMBER_PERSISTENCE, NUMBER_DISPLAY, NUMBER_COMPUTE_MODE, NUMBER_VIRTUALIZATION,
-        NUMBER_ACCOUNTING, NUMBER_MIG_MONITOR, NUMBER_MEMORY_UNSUPPORTED,
-        NUMBER_PROCESS_MEMORY_UNKNOWN,
+        NUMBER_PERSISTENCE,        NUMBER_DISPLAY,
+        NUMBER_COMPUTE_MODE,       NUMBER_VIRTUALIZATION,
+        NUMBER_ACCOUNTING,         NUMBER_MIG_MONITOR,
+        NUMBER_MEMORY_UNSUPPORTED, NUMBER_PROCESS_MEMORY_UNKNOWN,
     };
+    memset(gpu->numbers, 0xFF, sizeof(gpu->numbers)); /* WORLD_UNKNOWN */
     gpu->defined = true;
     gpu->pci_bus = index + 1;
     for (size_t i = 0; i < ARRAY_LENGTH(zeroes); i++) {
@@ -179,7 +189,8 @@ int gpu_set(struct gpu *gpu, const char *key, const char *text, struct complaint
     if (strcmp(key, "pci") == 0) {
         struct pci_address pci;
         if (pci_parse(text, &pci) < 0) {
-            return complain(complaint, "pci=%.40s is not an address; write it as 0000:01:00.0", text);
+            return complain(complaint, "pci=%.40s is not an address; write it as 0000:01:00.0",
+                            text);
         }
         gpu->pci_domain = pci.domain;
         gpu->pci_bus = pci.bus;
@@ -198,7 +209,7 @@ int gpu_set(struct gpu *gpu, const char *key, const char *text, struct complaint
 }
 
 int instance_set(struct instance *instance, const char *key, const char *value,
-                        struct complaint *complaint)
+                 struct complaint *complaint)
 {
     static const struct {
         const char *key;
@@ -219,5 +230,6 @@ int instance_set(struct instance *instance, const char *key, const char *value,
             return r;
         }
     }
-    return set_by_key(instance_settings, ARRAY_LENGTH(instance_settings), instance, key, value, complaint);
+    return set_by_key(instance_settings, ARRAY_LENGTH(instance_settings), instance, key, value,
+                      complaint);
 }

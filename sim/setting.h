@@ -14,7 +14,8 @@ void gpu_set_defaults(struct gpu *gpu, uint32_t index);
 bool gpu_set_state(struct gpu *gpu, const char *word);
 
 /* 0, or -EINVAL with a complaint: no such key, or not a value of it. */
-MUST_CHECK int gpu_set(struct gpu *gpu, const char *key, const char *text, struct complaint *complaint);
+MUST_CHECK int gpu_set(struct gpu *gpu, const char *key, const char *text,
+                       struct complaint *complaint);
 MUST_CHECK int instance_set(struct instance *instance, const char *key, const char *text,
                             struct complaint *complaint);
 

@@ -131,7 +131,9 @@ static int read_scenario(struct sim *sim, struct complaint *complaint)
 static int restart(struct sim *sim)
 {
     forget_timeline(sim);
-    world_clear(sim->now);
+    if (sim->now->position) {
+        world_clear(sim->now);
+    }
     if (sim->past) {
         world_clear(sim->past);
     }
@@ -191,9 +193,11 @@ int sim_refresh(struct sim *sim)
     if (atomic_load_explicit(&state->epoch, memory_order_acquire) != sim->epoch) {
         struct complaint ignored;
         r = read_scenario(sim, &ignored);
-        r = r == 0 ? restart(sim) : 0; /* a broken or half-written one: the last that was good stays */
+        r = r == 0 ? restart(sim)
+                   : 0; /* a broken or half-written one: the last that was good stays */
     }
-    if (r == 0 && atomic_load_explicit(&state->log_length, memory_order_acquire) != sim->log_offset) {
+    if (r == 0 &&
+        atomic_load_explicit(&state->log_length, memory_order_acquire) != sim->log_offset) {
         r = read_log(sim);
     }
     uint64_t now = state_now(state);
@@ -230,7 +234,8 @@ int sim_inject(struct sim *sim, const char *line, struct complaint *complaint)
 
 /* Takes the scenario that the state began with, which may be older than the file. Where that is damaged,
  * or a reset was killed half-way, the state begins anew. */
-static int adopt_state(struct sim *sim, const struct location *location, struct complaint *complaint)
+static int adopt_state(struct sim *sim, const struct location *location,
+                       struct complaint *complaint)
 {
     struct state *state = sim->file.state;
     bool same = state->text_length == location->length &&
@@ -246,14 +251,16 @@ static int adopt_state(struct sim *sim, const struct location *location, struct 
     return r;
 }
 
-static int open_located(struct sim *sim, const struct location *location, struct complaint *complaint)
+static int open_located(struct sim *sim, const struct location *location,
+                        struct complaint *complaint)
 {
-    int r = scenario_parse(location->text, location->length, location->title, &sim->scenario, complaint);
+    int r = scenario_parse(location->text, location->length, location->title, &sim->scenario,
+                           complaint);
     if (r < 0) {
         return r;
     }
-    if (state_open(&sim->file, location->state, location->persistent, location->text, location->length,
-                   sim->scenario.virtual_clock) < 0) {
+    if (state_open(&sim->file, location->state, location->persistent, location->text,
+                   location->length, sim->scenario.virtual_clock) < 0) {
         return no_memory(complaint);
     }
     state_lock(&sim->file);
@@ -325,12 +332,14 @@ static uint64_t grown_memory(const struct sim *sim, const struct world *world, u
         const struct rule *rule = &world->rules[i];
         uint64_t count = grown(sim, rule, gpu);
         uint64_t most = count ? (WORLD_UNKNOWN - 1) / count : 0;
-        sum = world_add(sum, rule->size > most ? (count ? WORLD_UNKNOWN - 1 : 0) : rule->size * count);
+        sum = world_add(sum,
+                        rule->size > most ? (count ? WORLD_UNKNOWN - 1 : 0) : rule->size * count);
     }
     return sum;
 }
 
-static uint64_t held_by_holders(struct sim *sim, const struct world *world, uint32_t gpu, int instance)
+static uint64_t held_by_holders(struct sim *sim, const struct world *world, uint32_t gpu,
+                                int instance)
 {
     uint64_t sum = 0;
     size_t count = holders_room(sim->file.state);
@@ -373,7 +382,8 @@ uint64_t sim_used(struct sim *sim, const struct world *world, uint32_t gpu, int 
 
 uint64_t sim_free(struct sim *sim, const struct world *world, uint32_t gpu, int instance)
 {
-    uint64_t taken = world_add(sim_reserved(world, gpu, instance), sim_used(sim, world, gpu, instance));
+    uint64_t taken =
+        world_add(sim_reserved(world, gpu, instance), sim_used(sim, world, gpu, instance));
     uint64_t total = world_memory(world, gpu, instance)->total;
     return total > taken ? total - taken : 0;
 }
@@ -416,12 +426,11 @@ static void list_holders(const struct list *list)
     size_t count = holders_room(list->sim->file.state);
     for (size_t i = 0; i < count; i++) {
         struct holder holder;
-        if (!holder_read(&list->sim->file, i, list->sim->now->now, list->world->now, list->world->lag,
-                         &holder) ||
+        if (!holder_read(&list->sim->file, i, list->sim->now->now, list->world->now,
+                         list->world->lag, &holder) ||
             holder.gpu != list->gpu || !holder.listed) {
             continue;
         }
-        /* One that died since is listed by the number it gave itself: nobody can translate it now. */
         bool shown = holder.seen_pid || !list->hide;
         uint32_t pid = holder.seen_pid ? holder.seen_pid : holder.own_pid;
         if (shown) {
@@ -443,8 +452,9 @@ static void list_grown(const struct list *list)
     }
 }
 
-void sim_list(struct sim *sim, const struct world *world, uint32_t gpu, int instance, uint32_t kinds, bool hide,
-              void (*take)(void *data, const struct listing *listing), void *data)
+void sim_list(struct sim *sim, const struct world *world, uint32_t gpu, int instance,
+              uint32_t kinds, bool hide, void (*take)(void *data, const struct listing *listing),
+              void *data)
 {
     const struct list list = {
         .sim = sim,

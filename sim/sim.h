@@ -10,11 +10,11 @@
 #include "sim/holder.h"
 
 struct sim {
-    char title[80];     /* for messages */
+    char title[80]; /* for messages */
     char instance[STATE_NAME_MAX];
     struct state_file file;
-    uint32_t epoch;     /* of the state, when its text was read */
-    size_t log_offset;  /* up to which the log was read */
+    uint32_t epoch;    /* of the state, when its text was read */
+    size_t log_offset; /* up to which the log was read */
     uint32_t log_lines;
     struct scenario scenario;
     size_t line_count, line_room;
@@ -63,8 +63,9 @@ struct listing {
  * Calls `take` for each process on a GPU (instance -1: everywhere on it) or on an instance that is of one
  * of `kinds`. Processes whose pid the caller's PID namespace does not show are left out where `hide`.
  */
-void sim_list(struct sim *sim, const struct world *world, uint32_t gpu, int instance, uint32_t kinds,
-              bool hide, void (*take)(void *data, const struct listing *listing), void *data);
+void sim_list(struct sim *sim, const struct world *world, uint32_t gpu, int instance,
+              uint32_t kinds, bool hide, void (*take)(void *data, const struct listing *listing),
+              void *data);
 
 /* The name of the process with that pid, as scenario or holder gives it; NULL. */
 const char *sim_process_name(struct sim *sim, uint32_t pid, char name[WORLD_NAME_MAX]);

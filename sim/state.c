@@ -71,10 +71,8 @@ int state_claim(const struct state_file *file, size_t slot)
 
 int state_owner(const struct state_file *file, size_t slot)
 {
-    struct flock lock = {.l_type = F_WRLCK,
-                         .l_whence = SEEK_SET,
-                         .l_start = BYTE_SLOTS + (off_t)slot,
-                         .l_len = 1};
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = BYTE_SLOTS + (off_t)slot, .l_len = 1};
     /* Asked in the name of the descriptor, so that the process's own locks are told too. */
     if (file->fd < 0 || fcntl(file->fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK) {
         return 0;
@@ -146,7 +144,8 @@ static int open_file(const char *name)
     int fd = openat(directory, leaf, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     int r = fd < 0 ? -errno : 0;
     (void)close(directory);
-    if (fd >= 0 && (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid())) {
+    if (fd >= 0 &&
+        (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid())) {
         (void)close(fd);
         r = -EPERM;
     }
@@ -157,8 +156,9 @@ static int open_file(const char *name)
 
 static bool is_sound(const struct state *state)
 {
-    return memcmp(state->magic, MAGIC, sizeof(state->magic)) == 0 && state->layout == sizeof(*state) &&
-           state->text_length <= SCENARIO_TEXT_MAX && state->created <= monotonic_ns();
+    return memcmp(state->magic, MAGIC, sizeof(state->magic)) == 0 &&
+           state->layout == sizeof(*state) && state->text_length <= SCENARIO_TEXT_MAX &&
+           state->created <= monotonic_ns();
 }
 
 /* Holders that live keep what they hold, from the beginning of the new time; the dead are forgotten. */
@@ -226,8 +226,8 @@ static int make_room(int fd)
 }
 
 /* With the users' byte locked: alone (may begin anew) or with others. -EAGAIN: not usable so. */
-static int map_file(struct state_file *file, bool alone, bool persistent, const char *text, size_t length,
-                    bool virtual_clock)
+static int map_file(struct state_file *file, bool alone, bool persistent, const char *text,
+                    size_t length, bool virtual_clock)
 {
     struct stat status;
     if (fstat(file->fd, &status) < 0) {
@@ -235,7 +235,10 @@ static int map_file(struct state_file *file, bool alone, bool persistent, const 
     }
     if (status.st_size == sizeof(struct state)) {
         file->state = map(file->fd);
-        if (file->state && is_sound(file->state) && (persistent || !alone)) {
+        if (file->state && is_sound(file->state)) {
+            if (alone && !persistent) {
+                state_reset(file->state, text, length, virtual_clock);
+            }
             return 0;
         }
     }
@@ -284,8 +287,8 @@ static int open_shared(struct state_file *file, const char *name, bool persisten
     return r;
 }
 
-int state_open(struct state_file *file, const char *name, bool persistent, const char *text, size_t length,
-               bool virtual_clock)
+int state_open(struct state_file *file, const char *name, bool persistent, const char *text,
+               size_t length, bool virtual_clock)
 {
     *file = (struct state_file){.fd = -1};
     if (open_shared(file, name, persistent, text, length, virtual_clock) == 0) {

@@ -25,12 +25,13 @@
 
 enum slot_state { SLOT_FREE, SLOT_LIVE, SLOT_DEAD };
 
+/* One holder. Its fields without _Atomic are written before `state` says that it lives. */
 struct slot {
     _Atomic uint32_t state;
     uint32_t gpu;
     int32_t instance;
     uint32_t kinds;
-    uint32_t pid; /* as the holder itself knows it */
+    uint32_t pid;             /* as the holder itself knows it */
     _Atomic uint32_t changes; /* how often its amount was set; the last ones are in `history` */
     _Atomic uint64_t died;    /* when its death was first noticed; WORLD_NEVER */
     _Atomic uint64_t peak;
@@ -42,7 +43,7 @@ struct slot {
 
 struct state {
     char magic[8];
-    uint32_t layout; /* sizeof(struct state): changes whenever the layout does */
+    uint32_t layout;        /* sizeof(struct state): changes whenever the layout does */
     _Atomic uint32_t epoch; /* changes when the instance is reset; odd while that happens */
     uint32_t text_length;
     _Atomic uint32_t virtual_clock;
@@ -67,6 +68,9 @@ struct log_entry {
 struct state_file {
     struct state *state;
     int fd; /* -1: nobody else can see this state */
+    struct {
+        uint32_t own, shown; /* by which pid a slot's holder was last seen alive, and as who */
+    } seen[STATE_SLOTS];
 };
 
 /*

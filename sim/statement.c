@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine's part of the scenario language: GPUs, MIG instances, processes, events, switches. */
-#include "sim/setting.h"
 #include "sim/statement.h"
+#include "sim/setting.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +18,8 @@ int statement_gpu(struct statement *s, uint32_t *ret_gpu)
     }
     int r = value_number("gpu", word, WORLD_GPUS - 1, &gpu, s->complaint);
     if (r == 0 && !s->world->gpus[gpu].defined) {
-        return complain(s->complaint, "GPU %u is not defined; a line 'gpu %u total=…' must come before",
+        return complain(s->complaint,
+                        "GPU %u is not defined; a line 'gpu %u total=…' must come before",
                         (unsigned)gpu, (unsigned)gpu);
     }
     if (r == 0) {
@@ -37,7 +38,8 @@ static int define_gpu(struct statement *s, uint32_t *ret_gpu)
         return r < 0 ? r : statement_gpu(s, ret_gpu);
     }
     if (index != s->world->gpu_count) {
-        return complain(s->complaint, "GPU %u comes before GPU %u; number them from 0 without holes",
+        return complain(s->complaint,
+                        "GPU %u comes before GPU %u; number them from 0 without holes",
                         (unsigned)index, s->world->gpu_count);
     }
     s->words.next++;
@@ -60,7 +62,8 @@ static int run_gpu(struct statement *s)
     for (char *word; r == 0 && (word = words_next(&s->words));) {
         char *value = words_value(word);
         if (!value) {
-            r = gpu_set_state(&gpu, word) ? 0 : complain(s->complaint, "unknown word '%.40s'", word);
+            r = gpu_set_state(&gpu, word) ? 0
+                                          : complain(s->complaint, "unknown word '%.40s'", word);
         } else if (strcmp(word, "xid") == 0) {
             r = value_number(word, value, UINT32_MAX, &xid, s->complaint);
         } else {
@@ -68,7 +71,8 @@ static int run_gpu(struct statement *s)
         }
     }
     if (r == 0 && !gpu.memory.total && gpu.numbers[NUMBER_MEMORY_UNSUPPORTED] != 1) {
-        r = complain(s->complaint, "GPU %u has no memory; write total=24G or memory=unsupported", index);
+        r = complain(s->complaint, "GPU %u has no memory; write total=24G or memory=unsupported",
+                     index);
     }
     if (r < 0 || s->dry) {
         return r;
@@ -124,7 +128,8 @@ static int new_instance(struct statement *s, uint32_t index, uint64_t gpu_instan
         return complain(s->complaint, "GPU %u is not divided; give it mig=on", index);
     }
     if (slot == WORLD_INSTANCES) {
-        return complain(s->complaint, "more than %d MIG instances on GPU %u", WORLD_INSTANCES, index);
+        return complain(s->complaint, "more than %d MIG instances on GPU %u", WORLD_INSTANCES,
+                        index);
     }
     struct instance instance = {.present = true,
                                 .gpu_instance = (uint32_t)gpu_instance,
@@ -140,7 +145,8 @@ static int new_instance(struct statement *s, uint32_t index, uint64_t gpu_instan
 }
 
 /* The words gi= and ci=, wherever they stand in the line; -EINVAL where one is no number. */
-static int read_instance_ids(struct statement *s, uint64_t *ret_gpu_instance, uint64_t *ret_compute_instance)
+static int read_instance_ids(struct statement *s, uint64_t *ret_gpu_instance,
+                             uint64_t *ret_compute_instance)
 {
     int r = 0;
     for (size_t i = s->words.next; r == 0 && i < s->words.count; i++) {
@@ -271,7 +277,8 @@ static int set_process(struct process *process, const char *key, const char *val
 static int identify_process(struct statement *s, uint32_t gpu, struct process *ret_process,
                             struct process **ret_known)
 {
-    struct process process = {.gpu = gpu, .instance = -1, .kinds = KIND_COMPUTE, .ended = WORLD_NEVER};
+    struct process process = {
+        .gpu = gpu, .instance = -1, .kinds = KIND_COMPUTE, .ended = WORLD_NEVER};
     uint64_t gpu_instance = WORLD_UNKNOWN, compute_instance = 0;
     int r = read_instance_ids(s, &gpu_instance, &compute_instance);
     const char *pid = NULL;
@@ -511,7 +518,8 @@ static int run_verb(struct statement *s, const char *verb)
 int statement_run(struct world *world, const char *line, uint32_t id, bool setup, bool dry,
                   struct complaint *complaint)
 {
-    struct statement s = {.world = world, .id = id, .setup = setup, .dry = dry, .complaint = complaint};
+    struct statement s = {
+        .world = world, .id = id, .setup = setup, .dry = dry, .complaint = complaint};
     line += strspn(line, " \t");
     if (strncmp(line, "after", 5) == 0 && (line[5] == ' ' || line[5] == '\t')) {
         return statement_after(&s, line);
@@ -523,8 +531,10 @@ int statement_run(struct world *world, const char *line, uint32_t id, bool setup
     }
     r = run_verb(&s, verb);
     if (r == -ENOENT) {
-        return complain(complaint, "unknown word '%.40s'; lines begin with gpu, proc, exit, mig, event, "
-                        "fail, delay, hang, crash, grow, after or at", verb);
+        return complain(complaint,
+                        "unknown word '%.40s'; lines begin with gpu, proc, exit, mig, event, "
+                        "fail, delay, hang, crash, grow, after or at",
+                        verb);
     }
     if (r == 0 && s.words.next < s.words.count) {
         return complain(complaint, "unknown word '%.40s'", s.words.word[s.words.next]);

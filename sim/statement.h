@@ -12,9 +12,9 @@
 /* How a line is run. */
 struct statement {
     struct world *world;
-    uint32_t id;   /* of the line: names the shared counter of the rule that it makes */
-    bool setup;    /* a line of the machine's description, not of its later life: may define GPUs */
-    bool dry;      /* only say whether it could be run */
+    uint32_t id; /* of the line: names the shared counter of the rule that it makes */
+    bool setup;  /* a line of the machine's description, not of its later life: may define GPUs */
+    bool dry;    /* only say whether it could be run */
     struct words words;
     struct complaint *complaint;
 };

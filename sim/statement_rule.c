@@ -25,13 +25,15 @@ static int parse_code(const char *text, int *ret_code, struct complaint *complai
     uint64_t code;
     int r = value_number("ret", text, 999, &code, complaint);
     if (r < 0) {
-        return complain(complaint, "ret=%.40s is neither a number nor a name such as GPU_IS_LOST", text);
+        return complain(complaint, "ret=%.40s is neither a number nor a name such as GPU_IS_LOST",
+                        text);
     }
     *ret_code = (int)code;
     return 0;
 }
 
-static int parse_percent(const char *key, const char *text, uint64_t *ret, struct complaint *complaint)
+static int parse_percent(const char *key, const char *text, uint64_t *ret,
+                         struct complaint *complaint)
 {
     char digits[8] = "";
     size_t length = strlen(text);
@@ -82,7 +84,8 @@ static int set_rule(struct statement *s, struct rule *rule, char *word)
         return parse_percent(word, value, &rule->jitter, s->complaint);
     }
     if (rule->kind == RULE_HANG && strcmp(word, "until") == 0) {
-        return strcmp(value, "release") == 0 ? 0 : value_time(word, value, &rule->time, s->complaint);
+        return strcmp(value, "release") == 0 ? 0
+                                             : value_time(word, value, &rule->time, s->complaint);
     }
     if (rule->kind == RULE_GROW && strcmp(word, "by") == 0) {
         return value_number(word, value, WORLD_PROCESSES, &rule->by, s->complaint);
@@ -210,7 +213,8 @@ int statement_after(struct statement *s, const char *line)
     struct rule rule = {.kind = RULE_AFTER, .id = s->id, .gpu = -1};
     const char *end = find_do(line);
     if (!end) {
-        return complain(s->complaint, "do what? Write after nvmlDeviceGetMemoryInfo call=1 do proc …");
+        return complain(s->complaint,
+                        "do what? Write after nvmlDeviceGetMemoryInfo call=1 do proc …");
     }
     int r = words_split(&s->words, line, (size_t)(end - line), s->complaint);
     if (r == 0) {

@@ -31,8 +31,8 @@ static int usage_error(const struct command *command, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    (void)fprintf(stderr, "vram-sim: %s\nTry 'vram-sim %s%s--help'.\n", text, command ? command->name : "",
-                  command ? " " : "");
+    (void)fprintf(stderr, "vram-sim: %s\nTry 'vram-sim %s%s--help'.\n", text,
+                  command ? command->name : "", command ? " " : "");
     return EXIT_USAGE;
 }
 
@@ -75,20 +75,32 @@ static int open_sim(struct sim *sim)
 
 /* ---- Options ----------------------------------------------------------------------------------- */
 
-enum { OPTION_DRIVER = 256, OPTION_GPU, OPTION_RAMP, OPTION_FOR, OPTION_TYPE, OPTION_NAME, OPTION_JSON };
+enum {
+    OPTION_DRIVER = 256,
+    OPTION_GPU,
+    OPTION_RAMP,
+    OPTION_FOR,
+    OPTION_TYPE,
+    OPTION_NAME,
+    OPTION_JSON
+};
 
 static const struct option long_options[] = {
-    {"driver", required_argument, NULL, OPTION_DRIVER}, {"help", no_argument, NULL, 'h'},
-    {"gpu", required_argument, NULL, OPTION_GPU},       {"ramp", required_argument, NULL, OPTION_RAMP},
-    {"for", required_argument, NULL, OPTION_FOR},       {"type", required_argument, NULL, OPTION_TYPE},
-    {"name", required_argument, NULL, OPTION_NAME},     {"json", no_argument, NULL, OPTION_JSON},
+    {"driver", required_argument, NULL, OPTION_DRIVER},
+    {"help", no_argument, NULL, 'h'},
+    {"gpu", required_argument, NULL, OPTION_GPU},
+    {"ramp", required_argument, NULL, OPTION_RAMP},
+    {"for", required_argument, NULL, OPTION_FOR},
+    {"type", required_argument, NULL, OPTION_TYPE},
+    {"name", required_argument, NULL, OPTION_NAME},
+    {"json", no_argument, NULL, OPTION_JSON},
     {NULL, 0, NULL, 0},
 };
 
 static void print_help(const struct command *command)
 {
-    (void)printf("Usage: vram-sim %s %s[--driver sim:NAME]\n\n%s", command->name, command->arguments,
-                 command->help);
+    (void)printf("Usage: vram-sim %s %s[--driver sim:NAME]\n\n%s", command->name,
+                 command->arguments, command->help);
 }
 
 /*
@@ -113,7 +125,8 @@ static int next_option(const struct command *command, int argc, char **argv, con
             return option;
         }
     }
-    (void)usage_error(command, option == ':' ? "%s needs a value" : "there is no option %s", argv[optind - 1]);
+    (void)usage_error(command, option == ':' ? "%s needs a value" : "there is no option %s",
+                      argv[optind - 1]);
     return '?';
 }
 
@@ -161,7 +174,8 @@ static int read_size(const struct command *command, const char *text, uint64_t *
         return usage_error(command, "'%.40s' is not a size; write it as 14336, 14G or 512M", text);
     }
     if (bare && *ret_size < 256 * MIB) {
-        (void)fprintf(stderr, "vram-sim: %s is read as %s MiB; write %sG for GiB\n", text, text, text);
+        (void)fprintf(stderr, "vram-sim: %s is read as %s MiB; write %sG for GiB\n", text, text,
+                      text);
     }
     return 0;
 }
@@ -247,8 +261,9 @@ static void stats_as_json(struct sim *sim)
 static void stats_as_text(struct sim *sim)
 {
     struct state *state = sim->file.state;
-    (void)printf("instance       %s\nclock          %.3f s%s\nwakes          %" PRIu64 "\nout of memory  %" PRIu64
-                 "\n", sim->instance, (double)sim->now->now / 1e9,
+    (void)printf("instance       %s\nclock          %.3f s%s\nwakes          %" PRIu64
+                 "\nout of memory  %" PRIu64 "\n",
+                 sim->instance, (double)sim->now->now / 1e9,
                  atomic_load(&state->virtual_clock) ? ", virtual" : "", atomic_load(&state->wakes),
                  atomic_load(&state->out_of_memory));
     for (unsigned i = 0; i < FUNCTION_COUNT; i++) {
@@ -314,8 +329,10 @@ static int run_advance(const struct command *command, int argc, char **argv)
     if (is_virtual) {
         atomic_fetch_add(&sim.file.state->virtual_now, time);
     } else {
-        (void)fprintf(stderr, "vram-sim: this machine's clock is the real one; only one with 'clock virtual' in "
-                      "its scenario can be advanced\n");
+        (void)fprintf(
+            stderr,
+            "vram-sim: this machine's clock is the real one; only one with 'clock virtual' in "
+            "its scenario can be advanced\n");
     }
     sim_close(&sim);
     return is_virtual ? EXIT_DONE : EXIT_FAILED;
@@ -362,7 +379,8 @@ static int run_release(const struct command *command, int argc, char **argv)
     if (!no_options(command, argc, argv, &status)) {
         return status;
     }
-    return optind < argc ? usage_error(command, "what is '%.40s'?", argv[optind]) : inject_line("release");
+    return optind < argc ? usage_error(command, "what is '%.40s'?", argv[optind])
+                         : inject_line("release");
 }
 
 /* With the scenario's file as it is now. */
@@ -419,7 +437,8 @@ static void print_profile(const char *directory, const char *file)
         line[said ? strcspn(line, "\n") : 0] = '\0';
         (void)fclose(scenario);
     }
-    (void)printf("%-10.*s %s\n", (int)(strlen(file) - strlen(".scenario")), file, line[0] ? line + 2 : "");
+    (void)printf("%-10.*s %s\n", (int)(strlen(file) - strlen(".scenario")), file,
+                 line[0] ? line + 2 : "");
 }
 
 static int is_scenario(const struct dirent *entry)
@@ -436,9 +455,11 @@ static int run_list(const struct command *command, int argc, char **argv)
     if (!no_options(command, argc, argv, &status)) {
         return status;
     }
-    int count = scandir(locate_profiles(directory, sizeof(directory)), &entries, is_scenario, alphasort);
+    int count =
+        scandir(locate_profiles(directory, sizeof(directory)), &entries, is_scenario, alphasort);
     if (count < 0) {
-        (void)fprintf(stderr, "vram-sim: no profiles are installed; VRAM_SIM_DIR can name where they are\n");
+        (void)fprintf(
+            stderr, "vram-sim: no profiles are installed; VRAM_SIM_DIR can name where they are\n");
         return EXIT_FAILED;
     }
     for (int i = 0; i < count; i++) {
@@ -460,34 +481,39 @@ static const struct command commands[] = {
      "  --for T      ends after this time\n"
      "  --type C|G   what kind of process it is: compute (as it is without this) or graphics\n"
      "  --name TEXT  how the process is called\n\n"
-     "Says \"holding … MiB on GPU …\" when it has it all. Where there is not enough it says so, is counted\n"
+     "Says \"holding … MiB on GPU …\" when it has it all. Where there is not enough it says so, is "
+     "counted\n"
      "as out of memory, and ends with status 1.\n",
      run_hold},
     {"stats", "[--json] ", "what was called, who holds memory",
-     "Prints how often each function was called, how often a sleeping GPU was woken, how often memory\n"
-     "ran out, and who holds memory now. Name an instance (sim:rtx4090@NAME): others are forgotten\n"
+     "Prints how often each function was called, how often a sleeping GPU was woken, how often "
+     "memory\n"
+     "ran out, and who holds memory now. Name an instance (sim:rtx4090@NAME): others are "
+     "forgotten\n"
      "with their last user.\n",
      run_stats},
-    {"advance", "T ", "move a virtual clock", "Moves the clock of a machine that has 'clock virtual' on by T.\n",
-     run_advance},
+    {"advance", "T ", "move a virtual clock",
+     "Moves the clock of a machine that has 'clock virtual' on by T.\n", run_advance},
     {"inject", "LINE… ", "make something happen",
      "Runs a line of the scenario language on the machine while it is in use, such as\n"
      "'gpu 0 lost', 'fail nvmlDeviceGetMemoryInfo ret=999 times=1' or 'at +2s exit 4194402'.\n",
      run_inject},
-    {"release", "", "let hanging calls go", "Ends every hang that a scenario or an injected line made.\n",
-     run_release},
+    {"release", "", "let hanging calls go",
+     "Ends every hang that a scenario or an injected line made.\n", run_release},
     {"reset", "", "begin anew",
-     "Begins the machine anew, under all who use it, with its scenario as it is now: clock, counters and\n"
+     "Begins the machine anew, under all who use it, with its scenario as it is now: clock, "
+     "counters and\n"
      "injected lines. Processes that hold memory go on holding it.\n",
      run_reset},
-    {"list", "", "which machines can be simulated", "Lists the profiles, which --driver sim:NAME plays.\n",
-     run_list},
+    {"list", "", "which machines can be simulated",
+     "Lists the profiles, which --driver sim:NAME plays.\n", run_list},
 };
 
 static void print_overview(void)
 {
     (void)printf("Usage: vram-sim COMMAND [--driver sim:NAME[@INSTANCE]]\n\n"
-                 "Drives the simulated NVIDIA driver. The machine is that of --driver, VRAM_DRIVER or VRAM_SIM,\n"
+                 "Drives the simulated NVIDIA driver. The machine is that of --driver, VRAM_DRIVER "
+                 "or VRAM_SIM,\n"
                  "else sim:" LOCATE_DEFAULT ".\n\n");
     for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
         (void)printf("  %-9s %s\n", commands[i].name, commands[i].summary);
@@ -517,5 +543,6 @@ int main(int argc, char **argv)
             return commands[i].run(&commands[i], argc - skipped, argv + skipped);
         }
     }
-    return usage_error(NULL, name ? "there is no command '%.40s'" : "which command?%s", name ? name : "");
+    return usage_error(NULL, name ? "there is no command '%.40s'" : "which command?%s",
+                       name ? name : "");
 }

@@ -104,7 +104,8 @@ int value_size(const char *key, const char *text, uint64_t *ret, struct complain
         uint32_t percent;
         int r = strchr(text, '%') ? -EINVAL : margin_parse(text, &bytes, &percent);
         if (r < 0) {
-            return complain(complaint, "%s=%.40s is not a size; write it as 310M or 24G", key, text);
+            return complain(complaint, "%s=%.40s is not a size; write it as 310M or 24G", key,
+                            text);
         }
         char last = text[strlen(text) - 1];
         bare = last >= '0' && last <= '9';
@@ -130,8 +131,8 @@ int value_time(const char *key, const char *text, uint64_t *ret, struct complain
         r = duration_parse(text, &ns);
     }
     if (r < 0) {
-        return complain(complaint, "%s: '%.40s' is not a time; write it as 250us, 1500ms, 2s or 5m", key,
-                        text);
+        return complain(complaint, "%s: '%.40s' is not a time; write it as 250us, 1500ms, 2s or 5m",
+                        key, text);
     }
     *ret = ns;
     return 0;
@@ -147,7 +148,8 @@ int value_choice(const char *key, const char *text, const char *const *names, ui
             *ret = i;
             return 0;
         }
-        int added = snprintf(known + length, sizeof(known) - length, "%s%s", i ? ", " : "", names[i]);
+        int added =
+            snprintf(known + length, sizeof(known) - length, "%s%s", i ? ", " : "", names[i]);
         length += added > 0 && (size_t)added < sizeof(known) - length ? (size_t)added : 0;
     }
     return complain(complaint, "%s=%.40s: known are %s", key, text, known);
@@ -159,12 +161,13 @@ int value_switch(const char *key, const char *text, uint64_t *ret, struct compla
     return value_choice(key, text, names, ret, complaint);
 }
 
-int value_text(const char *key, const char *text, char *ret, size_t size, struct complaint *complaint)
+int value_text(const char *key, const char *text, char *ret, size_t size,
+               struct complaint *complaint)
 {
     size_t length = strlen(text);
     if (length == 0 || length >= size) {
-        return complain(complaint, "%s=%.40s has %zu bytes; 1 to %zu are possible", key, text, length,
-                        size - 1);
+        return complain(complaint, "%s=%.40s has %zu bytes; 1 to %zu are possible", key, text,
+                        length, size - 1);
     }
     memcpy(ret, text, length + 1);
     return 0;
@@ -206,6 +209,7 @@ int pci_parse(const char *text, struct pci_address *ret)
     if (!at || *at || count < 2 || parts[count - 2] > 0xFF || parts[count - 1] > 0x1F) {
         return -EINVAL;
     }
-    *ret = (struct pci_address){count == 3 ? parts[0] : 0, parts[count - 2], parts[count - 1], function};
+    *ret = (struct pci_address){count == 3 ? parts[0] : 0, parts[count - 2], parts[count - 1],
+                                function};
     return 0;
 }

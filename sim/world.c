@@ -8,7 +8,7 @@ struct world *world_create(void)
 {
     struct world *world = calloc(1, sizeof(*world));
     if (world) {
-        world_clear(world);
+        world->next_lag = WORLD_NEVER;
     }
     return world;
 }
@@ -33,9 +33,6 @@ void world_clear(struct world *world)
     world->process_room = process_room;
     world->rule_room = rule_room;
     world->next_lag = WORLD_NEVER;
-    for (size_t i = 0; i < WORLD_GPUS; i++) {
-        memset(world->gpus[i].numbers, 0xFF, sizeof(world->gpus[i].numbers));
-    }
 }
 
 struct process *world_process(struct world *world, enum pid_kind kind, uint32_t pid, uint32_t gpu)
@@ -106,7 +103,7 @@ static bool holds_memory(const struct world *world, const struct process *proces
 void world_settle(struct world *world)
 {
     world->next_lag = WORLD_NEVER;
-    for (size_t i = 0; i < WORLD_GPUS; i++) {
+    for (size_t i = 0; i < world->gpu_count; i++) {
         world->gpus[i].memory.settled = 0;
         for (size_t j = 0; j < WORLD_INSTANCES; j++) {
             world->gpus[i].instances[j].memory.settled = 0;

@@ -48,8 +48,8 @@ enum number {
     NUMBER_DECODER,
     NUMBER_POWER, /* W */
     NUMBER_POWER_LIMIT,
-    NUMBER_ENERGY, /* mJ */
-    NUMBER_FAN, /* percent */
+    NUMBER_ENERGY,         /* mJ */
+    NUMBER_FAN,            /* percent */
     NUMBER_CLOCK_GRAPHICS, /* MHz; this and the next three in NVML's order */
     NUMBER_CLOCK_SM,
     NUMBER_CLOCK_MEMORY,
@@ -74,7 +74,7 @@ enum number {
     NUMBER_EVENTS,      /* 0, 1: can it report events */
     NUMBER_COMPUTE_MODE,
     NUMBER_VIRTUALIZATION,
-    NUMBER_MIG, /* 0, 1; unknown: the card cannot */
+    NUMBER_MIG,         /* 0, 1; unknown: the card cannot */
     NUMBER_MIG_MONITOR, /* 0: the whole card is closed to all but root, 1: open to all */
     NUMBER_ADDRESSING,
     NUMBER_ARCHITECTURE,
@@ -107,7 +107,7 @@ struct gpu {
     char name[WORLD_NAME_MAX], uuid[WORLD_UUID_MAX], serial[32];
     uint32_t pci_domain, pci_bus, pci_device, pci_id, pci_subsystem_id;
     uint64_t numbers[NUMBER_COUNT]; /* WORLD_UNKNOWN where the scenario does not say */
-    uint64_t forgotten; /* accounting knows no process that ended before */
+    uint64_t forgotten;             /* accounting knows no process that ended before */
     struct memory memory;
     struct instance instances[WORLD_INSTANCES];
 };
@@ -140,11 +140,11 @@ struct rule {
     int gpu; /* -1: any, and calls that concern none */
     uint32_t id;
     uint64_t after, times;
-    int code;        /* fail */
-    uint64_t time;   /* delay, hang; WORLD_NEVER: until released */
-    uint64_t jitter; /* delay: percent */
-    uint64_t by;     /* grow: processes per call */
-    uint64_t size;   /* grow: each one's memory */
+    int code;           /* fail */
+    uint64_t time;      /* delay, hang; WORLD_NEVER: until released */
+    uint64_t jitter;    /* delay: percent */
+    uint64_t by;        /* grow: processes per call */
+    uint64_t size;      /* grow: each one's memory */
     const char *action; /* after: the line; lives as long as the scenario */
 };
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Holds the documents to what the programs do. Used by check.py.
 
-- A block marked `console` shows commands behind "$ " and exactly what they print; all of it is run.
+- A block marked `console` is a session in one shell: commands behind "$ " and exactly what they print. All
+  of them are run.
 - A block marked `c` is a whole program; it is compiled against the public header.
-- Links inside the project lead somewhere; no file names a path of the machine that it was written on.
+- Links and names of files lead somewhere; no file names a path of the machine that it was written on.
 - Every command of vram and every verb of ./dev is told of.
 """
 
@@ -17,6 +18,8 @@ import bounded
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.S | re.M)
 EXAMPLE = re.compile(r"^\$ (.*?)\n(.*?)(?=^\$ |\Z)", re.S | re.M)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
+FILE = re.compile(r"`((?:cli|common|docs|examples|include|lib|python|sim|tests|tools)/[\w./-]*)`")
+END_OF_COMMAND = "\x01"
 FOREIGN_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|Users)/\w[\w./-]*")
 
 
@@ -39,6 +42,9 @@ def broken_links(root, documents):
         for target in LINK.findall(text):
             if not (root / name).parent.joinpath(target).exists():
                 yield f"{name} links to {target}, which is not there"
+        for target in FILE.findall(text):
+            if not (root / target).exists():
+                yield f"{name} names {target}, which is not there"
 
 
 def untold(documents, command, pattern, prefix):
@@ -53,17 +59,20 @@ def untold(documents, command, pattern, prefix):
             yield f"no document mentions `{prefix} {word}`"
 
 
-def examples(text):
-    """Pairs of a command and what it is said to print."""
-    return [pair for body in blocks(text, "console") for pair in EXAMPLE.findall(body)]
+def sessions(text):
+    """Lists of pairs: a command and what it is said to print."""
+    return [EXAMPLE.findall(body) for body in blocks(text, "console")]
 
 
-def run_example(root, environment, name, command, wanted):
-    status, printed = bounded.run(["sh", "-c", command], environment, root, timeout=60)
-    if status is None:
-        yield f"{name}: `{command}` does not end"
-    elif printed.strip() != wanted.strip():
-        yield f"{name} shows for `{command}`\n{wanted.rstrip()}\n{name}: it prints\n{printed.rstrip()}"
+def run_session(root, environment, name, session):
+    script = "".join(f"{command}\nprintf '\\001'\n" for command, _wanted in session)
+    _status, said = bounded.run(["sh", "-c", script], environment, root, timeout=60)
+    printed = said.split(END_OF_COMMAND)
+    for (command, wanted), got in zip(session, printed):
+        if got.strip() != wanted.strip():
+            yield f"{name} shows for `{command}`\n{wanted.rstrip()}\n{name}: it prints\n{got.rstrip()}"
+    if len(printed) <= len(session):
+        yield f"{name}: `{session[len(printed) - 1][0]}` does not end"
 
 
 def compile_program(root, name, program):
@@ -87,14 +96,14 @@ def examine(root, build, files):
     """Returns what is wrong, and a summary for when nothing is."""
     documents = {name: (root / name).read_text() for name in files if name.endswith(".md")}
     found = [*foreign_paths(root, files), *broken_links(root, documents)]
-    found += untold(documents, [build / "cli/vram", "--help"], r"^  (\w+)  ", "vram")
+    found += untold(documents, [build / "cli/vram", "--help"], r"^  ([a-z]+)  ", "vram")
     found += untold(documents, [root / "dev"], r"^  (\w+) ", "./dev")
     run = compiled = 0
     with tempfile.TemporaryDirectory() as directory:
         for name, text in documents.items():
-            for command, wanted in examples(text):
-                found += run_example(root, example_environment(directory), name, command, wanted)
-                run += 1
+            for session in sessions(text):
+                found += run_session(root, example_environment(directory), name, session)
+                run += len(session)
             for program in blocks(text, "c"):
                 found += compile_program(root, name, program)
                 compiled += 1

@@ -167,7 +167,7 @@ def run_all(options):
     """Yields results as they come. Several suites run at once, the long ones first."""
 
     def wanted(name):
-        return not options.words or any(word in name for word in options.words)
+        return name not in options.excepted and (not options.words or any(word in name for word in options.words))
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         running = []
@@ -209,6 +209,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the build whose programs are run")
     parser.add_argument("--only", choices=("programs", "pytest"))
+    parser.add_argument("--except", dest="excepted", action="append", default=[], metavar="SUITE")
+    parser.add_argument("--quiet", action="store_true", help="show only suites that failed, and the counts")
     parser.add_argument("--wrap", default="", help="a command that runs each program, such as valgrind")
     parser.add_argument("--patience", type=float, default=1.0, help="multiplies the programs' time limits")
     parser.add_argument("words", nargs="*")
@@ -216,7 +218,8 @@ def main():
     options.build = options.build.resolve()
     results = []
     for result in run_all(options):
-        show(result)
+        if result.failed or not options.quiet:
+            show(result)
         results.append(result)
     return close(results)
 

@@ -192,7 +192,10 @@ static int choose_simulation(struct nvml *nvml, struct err *err)
     memcpy(&select, &symbol, sizeof(select));
     memcpy(&complaint, &other, sizeof(complaint));
     int r = select(nvml->config.simulation);
-    return r < 0 ? err_set(err, r == -ENOMEM ? r : -EINVAL, "bad_simulation", "%s", complaint()) : 0;
+    if (r == -ENOMEM) {
+        return err_no_memory(err);
+    }
+    return r < 0 ? err_set(err, -EINVAL, "bad_simulation", "%s", complaint()) : 0;
 }
 
 /* ---- The source ------------------------------------------------------------------------------ */

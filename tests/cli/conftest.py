@@ -50,6 +50,8 @@ class Run:
 class Program:
     """The program with an environment and a simulated machine of its own."""
 
+    path, sim_path = VRAM, VRAM_SIM
+
     def __init__(self, state_dir):
         self.env = {key: value for key, value in os.environ.items()
                     if key not in DROPPED and not key.startswith("VRAM")}

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import VRAM, VRAM_SIM, Run
-
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 COMMANDS = [["status"], ["fit", "4G"], ["ps"], ["doctor"], ["watch"], ["help"]]
 
@@ -35,13 +33,13 @@ def test_closed_pipe_is_quiet(vram, args):
 
 
 def test_closed_stdout_is_an_error(vram):
-    run = subprocess.run(["sh", "-c", f"exec {VRAM} --json >&-"], env=vram.environment(), capture_output=True)
+    run = subprocess.run(["sh", "-c", f"exec {vram.path} --json >&-"], env=vram.environment(), capture_output=True)
     assert run.returncode == 4
     assert b"cannot write" in run.stderr
 
 
 def test_all_descriptors_closed(vram):
-    run = subprocess.run(["sh", "-c", f"{VRAM} --json <&- >&- 2>&-; echo $?"], env=vram.environment(),
+    run = subprocess.run(["sh", "-c", f"{vram.path} --json <&- >&- 2>&-; echo $?"], env=vram.environment(),
                          capture_output=True)
     assert run.stdout == b"4\n"
 
@@ -139,7 +137,7 @@ def test_hostile_names_from_the_driver(vram, scenario, name):
 @pytest.mark.parametrize("name", ["\x1b[2J\x1b]0;x\x07", "a\nb\tc", "\u202egpj", "-rf", "'\"$(x)", "%s%n"])
 def test_hostile_names_of_real_processes(vram, hold, tmp_path, name):
     program = tmp_path / name.replace("/", "_")
-    program.symlink_to(VRAM_SIM)
+    program.symlink_to(vram.sim_path)
     holder = hold("1024", executable=str(program), name=name)
     for args in (["status"], ["ps"], ["fit", "22000"]):
         for run in (vram(*args), vram.screen(*args, env={"NO_COLOR": "1"})):
@@ -159,19 +157,25 @@ def test_csv_of_formulas_is_quoted(vram, scenario):
 
 # ---- No memory -------------------------------------------------------------------------------------
 
-FAIL_MALLOC = Path(VRAM).resolve().parent.parent / "tests/cli/fail_malloc.so"
+@pytest.fixture
+def fail_malloc(vram):
+    """What is preloaded to make allocations fail, where it was built beside the program."""
+    path = Path(vram.path).resolve().parent.parent / "tests/cli/fail_malloc.so"
+    if not path.exists():
+        pytest.skip("fail_malloc.so was not built: no glibc, or a sanitizer has the allocator")
+    return str(path)
 
 
-def run_failing(vram, args, number, every_later):
-    env = {"LD_PRELOAD": str(FAIL_MALLOC), "FAIL_MALLOC": str(number)}
+def run_failing(vram, fail_malloc, args, number, every_later):
+    env = {"LD_PRELOAD": fail_malloc, "FAIL_MALLOC": str(number)}
     if every_later:
         env["FAIL_MALLOC_ALL"] = "1"
     return vram(*args, env=env)
 
 
-def count_allocations(vram, args):
+def count_allocations(vram, fail_malloc, args):
     read_end, write_end = os.pipe()
-    env = {"LD_PRELOAD": str(FAIL_MALLOC), "FAIL_MALLOC_COUNT": str(write_end)}
+    env = {"LD_PRELOAD": fail_malloc, "FAIL_MALLOC_COUNT": str(write_end)}
     run = vram(*args, env=env, pass_fds=[write_end])
     os.close(write_end)
     count = int(os.read(read_end, 32))
@@ -179,15 +183,14 @@ def count_allocations(vram, args):
     return run, count
 
 
-@pytest.mark.skipif(not FAIL_MALLOC.exists(), reason=f"{FAIL_MALLOC} was not built")
 @pytest.mark.parametrize("every_later", [False, True], ids=["one", "all-later"])
 @pytest.mark.parametrize("args", [["--json"], ["status"], ["fit", "4G", "22000"], ["ps", "--csv"], ["doctor"]],
                          ids=lambda args: args[0].strip("-"))
-def test_no_memory_at_any_allocation(vram, args, every_later):
-    whole, count = count_allocations(vram, args)
+def test_no_memory_at_any_allocation(vram, fail_malloc, args, every_later):
+    whole, count = count_allocations(vram, fail_malloc, args)
     assert count > 0
     for number in range(1, count + 1):
-        run: Run = run_failing(vram, args, number, every_later)
+        run = run_failing(vram, fail_malloc, args, number, every_later)
         # An answer, complete; or an error, said: by us, by the driver that could not start, or by the doctor.
         allowed = {whole.status, 3, 4} | ({1} if args == ["doctor"] else set())
         assert run.status in allowed or "memory" in run.err, number

@@ -12,8 +12,6 @@ import termios
 
 import pytest
 
-from conftest import VRAM
-
 
 def read_lines(process, count):
     return [process.stdout.readline().decode() for _ in range(count)]
@@ -54,7 +52,7 @@ def test_csv_rows(vram):
 
 
 def test_it_ends_with_its_reader(vram):
-    script = f"{VRAM} watch --every 100ms --json | head -3; echo ${{PIPESTATUS[0]}}"
+    script = f"{vram.path} watch --every 100ms --json | head -3; echo ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", script], env=vram.environment(), capture_output=True, timeout=60)
     lines = run.stdout.decode().splitlines()
     assert len(lines) == 4

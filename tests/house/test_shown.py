@@ -15,10 +15,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HELP = "Commands:\n  status  what is free\n  fit     does it fit\n"
 GOOD = """# vram
 
-`vram status`, `vram fit`, `./dev demo`. See [the guide](docs/guide.md) and [the rules](#rules).
+`vram status`, `vram fit`, `./dev demo`. The header is `include/vram.h`. See [the guide](docs/guide.md) and [the rules](#rules).
 
 ```console
-$ echo one; echo two
+$ name=two
+$ echo one; echo $name
 one
 two
 $ false
@@ -50,15 +51,17 @@ def project(tree):
 def test_good_documents_pass(project):
     found, summary = project(GOOD)
     assert found == []
-    assert summary == "2 documents, 3 commands run, 1 programs compiled"
+    assert summary == "2 documents, 4 commands run, 1 programs compiled"
 
 
 @pytest.mark.parametrize("before, after, wanted", [
-    ("two\n$", "2\n$", "README.md shows for `echo one; echo two`"),
+    ("one\ntwo\n", "one\n2\n", "README.md shows for `echo one; echo $name`"),
     ("$ false\n", "$ false\nno\n", "README.md shows for `false`"),
     ("vram fit", "vram", "no document mentions `vram fit`"),
     ("./dev demo", "./dev", "no document mentions `./dev demo`"),
     ("docs/guide.md", "docs/gone.md", "README.md links to docs/gone.md"),
+    ("`include/vram.h`", "`include/gone.h`", "README.md names include/gone.h"),
+    ("$ false\n", "$ exit\n", "README.md: `exit` does not end"),
     ("vram_version()", "vram_vision()", "README.md shows a program that does not compile"),
     ("# vram", "# vram in /home/ada/vram", "README.md names a path of some machine: /home/ada/vram"),
 ])

@@ -9,11 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *const rig_generations[] = {"r390",    "r418",    "r440",     "r450", "r470", "r510", "r535_54",
-                                       "r535_98", "r535_104", "r550",     "r570", "r580", "r610", NULL};
+const char *const rig_generations[] = {"r390", "r418",    "r440",    "r450",     "r470",
+                                       "r510", "r535_54", "r535_98", "r535_104", "r550",
+                                       "r570", "r580",    "r610",    NULL};
 
 static char directory[] = "/tmp/vram-sim-test-XXXXXX";
 static unsigned written;
+static struct rig *open_rig;
 
 uint32_t rig_release(const char *generation)
 {
@@ -21,9 +23,10 @@ uint32_t rig_release(const char *generation)
         const char *name;
         uint32_t release;
     } releases[] = {
-        {"r390", 390157},    {"r418", 418226},    {"r440", 440118},     {"r450", 450057}, {"r470", 470256},
-        {"r510", 510108},    {"r535_54", 535054}, {"r535_98", 535098},  {"r535_104", 535104},
-        {"r550", 550054},    {"r570", 570086},    {"r580", 580095},     {"r610", 610043},
+        {"r390", 390157},     {"r418", 418226}, {"r440", 440118},    {"r450", 450057},
+        {"r470", 470256},     {"r510", 510108}, {"r535_54", 535054}, {"r535_98", 535098},
+        {"r535_104", 535104}, {"r550", 550054}, {"r570", 570086},    {"r580", 580095},
+        {"r610", 610043},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(releases); i++) {
         if (strcmp(generation, releases[i].name) == 0) {
@@ -38,8 +41,8 @@ uint32_t rig_release(const char *generation)
 
 int rig_group_set_up(void **state)
 {
-    static const char *const unset[] = {"VRAM_SIM", "VRAM_SIM_STRICT", "VRAM_DRIVER", "CUDA_VISIBLE_DEVICES",
-                                        "XDG_RUNTIME_DIR"};
+    static const char *const unset[] = {"VRAM_SIM", "VRAM_SIM_STRICT", "VRAM_DRIVER",
+                                        "CUDA_VISIBLE_DEVICES", "XDG_RUNTIME_DIR"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(unset); i++) {
         (void)unsetenv(unset[i]);
@@ -88,7 +91,12 @@ struct rig *rig_load(const char *generation)
     char path[512];
     struct rig *rig = calloc(1, sizeof(*rig));
     assert_non_null(rig);
-    (void)snprintf(path, sizeof(path), "%s/%s/libnvidia-ml.so.1", getenv("VRAM_SIM_DIR"), generation);
+    if (open_rig) { /* of a test that failed half-way */
+        rig_close(open_rig);
+    }
+    open_rig = rig;
+    (void)snprintf(path, sizeof(path), "%s/%s/libnvidia-ml.so.1", getenv("VRAM_SIM_DIR"),
+                   generation);
     rig->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!rig->library) {
         fail_msg("%s", dlerror());
@@ -123,8 +131,11 @@ struct rig *rig_play(const char *text)
 
 void rig_close(struct rig *rig)
 {
-    (void)rig->nvmlShutdown();
+    if (rig->spec[0]) {
+        (void)rig->nvmlShutdown();
+    }
     assert_int_equal(dlclose(rig->library), 0);
+    open_rig = NULL;
     free(rig);
 }
 
@@ -153,7 +164,8 @@ uint32_t rig_list(struct rig *rig, nvml_device device, uint32_t pids[16], uint64
 {
     struct nvml_process_24 entries[16];
     uint32_t count = 16;
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses_v3(device, &count, entries), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses_v3(device, &count, entries),
+                     NVML_SUCCESS);
     for (uint32_t i = 0; i < count; i++) {
         pids[i] = entries[i].pid;
         used[i] = entries[i].used_bytes / MIB;
@@ -208,7 +220,8 @@ int rig_sim(const char *spec, char *const arguments[], char *output, size_t size
     pid_t pid = rig_start(spec, arguments, &fd);
     for (;;) {
         bool room = output && length + 1 < size;
-        ssize_t got = read(fd, room ? output + length : spare, room ? size - 1 - length : sizeof(spare));
+        ssize_t got =
+            read(fd, room ? output + length : spare, room ? size - 1 - length : sizeof(spare));
         if (got <= 0) {
             break;
         }
@@ -285,7 +298,8 @@ int rig_in_child(void (*body)(void *data), void *data, char *output, size_t size
         _exit(0);
     }
     (void)close(ends[1]);
-    for (ssize_t got; length + 1 < size && (got = read(ends[0], output + length, size - 1 - length)) > 0;) {
+    for (ssize_t got;
+         length + 1 < size && (got = read(ends[0], output + length, size - 1 - length)) > 0;) {
         length += (size_t)got;
     }
     output[length] = '\0';

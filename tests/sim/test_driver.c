@@ -44,7 +44,8 @@ static void test_driver__fails_the_old_start_where_a_gpu_is_lost(void **state)
 {
     (void)state;
     struct rig *rig = rig_load("r550");
-    assert_int_equal(rig->select(rig_write("driver 550.54.14\n" CARD "\ngpu 1 total=8G lost\n")), 0);
+    assert_int_equal(rig->select(rig_write("driver 550.54.14\n" CARD "\ngpu 1 total=8G lost\n")),
+                     0);
     assert_int_equal(rig->nvmlInit(), NVML_GPU_IS_LOST);
     assert_int_equal(rig->nvmlInit_v2(), NVML_SUCCESS);
     rig_close(rig);
@@ -68,7 +69,8 @@ static void test_driver__says_what_is_wrong_with_a_scenario(void **state)
 {
     (void)state;
     struct rig *rig = rig_load("r550");
-    assert_int_equal(rig->select(rig_write("driver 550.54.14\n" CARD "\n\ngpu 0 colour=blue\n")), -EINVAL);
+    assert_int_equal(rig->select(rig_write("driver 550.54.14\n" CARD "\n\ngpu 0 colour=blue\n")),
+                     -EINVAL);
     assert_non_null(strstr(rig->error(), ".scenario:4: unknown word 'colour='"));
     assert_int_equal(rig->nvmlInit_v2(), NVML_SUCCESS); /* without a choice: the default */
     rig_close(rig);
@@ -87,7 +89,8 @@ static void test_driver__finds_devices_in_every_way(void **state)
     assert_int_equal(rig->nvmlDeviceGetHandleByUUID("GPU-bbbb", &device), NVML_SUCCESS);
     assert_ptr_equal(device, second);
     assert_int_equal(rig->nvmlDeviceGetHandleByUUID("GPU-cccc", &device), NVML_NOT_FOUND);
-    assert_int_equal(rig->nvmlDeviceGetHandleByPciBusId_v2("0000000F:C1:00.0", &device), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetHandleByPciBusId_v2("0000000F:C1:00.0", &device),
+                     NVML_SUCCESS);
     assert_ptr_equal(device, second);
     assert_int_equal(rig->nvmlDeviceGetHandleByPciBusId_v2("c1:00.0", &device), NVML_NOT_FOUND);
     assert_int_equal(rig->nvmlDeviceGetHandleByPciBusId_v2("01:00.0", &device), NVML_SUCCESS);
@@ -100,7 +103,8 @@ static void test_driver__finds_devices_in_every_way(void **state)
     assert_int_equal(pci.domain, 15);
     assert_int_equal(rig->nvmlDeviceGetSerial(second, text, sizeof(text)), NVML_SUCCESS);
     assert_string_equal(text, "0042");
-    assert_int_equal(rig->nvmlDeviceGetSerial(rig_device(rig, 0), text, sizeof(text)), NVML_NOT_SUPPORTED);
+    assert_int_equal(rig->nvmlDeviceGetSerial(rig_device(rig, 0), text, sizeof(text)),
+                     NVML_NOT_SUPPORTED);
     rig_close(rig);
 }
 
@@ -139,7 +143,8 @@ static void test_driver__counts_and_denies_closed_gpus_as_nvml_does(void **state
 static void test_driver__loses_and_regains_a_gpu(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play(CARD "uuid=GPU-aaaa pci=01:00.0\ngpu 1 total=8G uuid=GPU-bbbb pci=02:00.0\n");
+    struct rig *rig =
+        rig_play(CARD "uuid=GPU-aaaa pci=01:00.0\ngpu 1 total=8G uuid=GPU-bbbb pci=02:00.0\n");
     nvml_device first = rig_device(rig, 0), device;
     struct nvml_memory_v1 memory;
     rig_inject(rig->spec, "gpu 0 lost");
@@ -158,9 +163,10 @@ static void test_driver__loses_and_regains_a_gpu(void **state)
 static void test_driver__adds_memory_up(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play(CARD "overhead=64M managed=2G bar1=256M bar1-used=10M\n"
-                                    "proc 0 pid=4200001 mem=310M type=G\nproc 0 pid=4200002 mem=1010M type=CG\n"
-                                    "proc 0 pid=4200003 mem=unknown\n");
+    struct rig *rig =
+        rig_play(CARD "overhead=64M managed=2G bar1=256M bar1-used=10M\n"
+                      "proc 0 pid=4200001 mem=310M type=G\nproc 0 pid=4200002 mem=1010M type=CG\n"
+                      "proc 0 pid=4200003 mem=unknown\n");
     nvml_device device = rig_device(rig, 0);
     struct nvml_memory_v2 v2 = rig_memory(rig, device);
     struct nvml_memory_v1 v1;
@@ -193,7 +199,8 @@ static void test_driver__refuses_a_bare_version(void **state)
     static const uint32_t wrong[] = {0, 1, 2, 0x02000027, 0x01000028, UINT32_MAX};
     for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++) {
         struct nvml_memory_v2 memory = {.version = wrong[i]};
-        assert_int_equal(rig->nvmlDeviceGetMemoryInfo_v2(rig_device(rig, 0), &memory), NVML_FUNCTION_NOT_FOUND);
+        assert_int_equal(rig->nvmlDeviceGetMemoryInfo_v2(rig_device(rig, 0), &memory),
+                         NVML_FUNCTION_NOT_FOUND);
     }
     rig_close(rig);
 }
@@ -230,12 +237,16 @@ static void test_driver__survives_null_and_garbage(void **state)
     assert_int_equal(rig->nvmlDeviceGetHandleByIndex_v2(0, NULL), NVML_INVALID_ARGUMENT);
     assert_int_equal(rig->nvmlDeviceGetHandleByUUID(NULL, &device), NVML_INVALID_ARGUMENT);
     assert_int_equal(rig->nvmlDeviceGetHandleByPciBusId_v2(NULL, &device), NVML_INVALID_ARGUMENT);
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, NULL, NULL), NVML_INVALID_ARGUMENT);
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, NULL), NVML_INVALID_ARGUMENT);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, NULL, NULL),
+                     NVML_INVALID_ARGUMENT);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, NULL),
+                     NVML_INVALID_ARGUMENT);
     assert_int_equal(rig->nvmlDeviceGetTemperature(device, 0, NULL), NVML_INVALID_ARGUMENT);
     assert_int_equal(rig->nvmlDeviceGetTemperatureV == NULL, true);
-    assert_int_equal(rig->nvmlDeviceGetCudaComputeCapability(device, NULL, NULL), NVML_INVALID_ARGUMENT);
-    assert_int_equal(rig->nvmlDeviceGetRunningProcessDetailList(device, NULL), NVML_INVALID_ARGUMENT);
+    assert_int_equal(rig->nvmlDeviceGetCudaComputeCapability(device, NULL, NULL),
+                     NVML_INVALID_ARGUMENT);
+    assert_int_equal(rig->nvmlDeviceGetRunningProcessDetailList(device, NULL),
+                     NVML_INVALID_ARGUMENT);
     assert_int_equal(rig->nvmlEventSetFree(NULL), NVML_INVALID_ARGUMENT);
     assert_int_equal(rig->nvmlSystemGetProcessName(1, NULL, 0), NVML_INVALID_ARGUMENT);
     assert_string_equal(rig->nvmlErrorString(15), "GPU is lost");
@@ -248,20 +259,25 @@ static void test_driver__survives_null_and_garbage(void **state)
 static void test_driver__tells_how_long_a_list_is(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play(CARD "\nproc 0 pid=4200001 mem=1G\nproc 0 pid=4200002 mem=2G type=CG\n");
+    struct rig *rig =
+        rig_play(CARD "\nproc 0 pid=4200001 mem=1G\nproc 0 pid=4200002 mem=2G type=CG\n");
     nvml_device device = rig_device(rig, 0);
     struct nvml_process_16 entries[2];
     uint32_t count = 0;
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, NULL), NVML_INSUFFICIENT_SIZE);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, NULL),
+                     NVML_INSUFFICIENT_SIZE);
     assert_int_equal(count, 2);
     count = 1;
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, entries), NVML_INSUFFICIENT_SIZE);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, entries),
+                     NVML_INSUFFICIENT_SIZE);
     assert_int_equal(count, 2);
     count = 0;
-    assert_int_equal(rig->nvmlDeviceGetMPSComputeRunningProcesses(device, &count, NULL), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetMPSComputeRunningProcesses(device, &count, NULL),
+                     NVML_SUCCESS);
     assert_int_equal(count, 0);
     count = 2;
-    assert_int_equal(rig->nvmlDeviceGetGraphicsRunningProcesses(device, &count, entries), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetGraphicsRunningProcesses(device, &count, entries),
+                     NVML_SUCCESS);
     assert_int_equal(count, 1);
     assert_int_equal(entries[0].pid, 4200002);
     assert_int_equal(entries[0].used_bytes, 2 * GIB); /* the same in both lists */
@@ -275,7 +291,8 @@ static void test_driver__stops_lists_at_950(void **state)
     uint32_t count = 0;
     nvml_device device = rig_device(rig, 0);
     assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, NULL), NVML_SUCCESS);
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, NULL), NVML_INSUFFICIENT_SIZE);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(device, &count, NULL),
+                     NVML_INSUFFICIENT_SIZE);
     assert_int_equal(count, 950);
     rig_close(rig);
 }
@@ -283,14 +300,17 @@ static void test_driver__stops_lists_at_950(void **state)
 static void test_driver__hides_what_it_does_not_know(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play("gpu 0 total=12G process-memory=unknown events=off\nproc 0 pid=4200001 mem=2G\n"
-                               "gpu 1 total=12G\nproc 1 pid=4200002 mem=unknown\n");
+    struct rig *rig =
+        rig_play("gpu 0 total=12G process-memory=unknown events=off\nproc 0 pid=4200001 mem=2G\n"
+                 "gpu 1 total=12G\nproc 1 pid=4200002 mem=unknown\n");
     struct nvml_process_16 entry;
     uint32_t count = 1;
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(rig_device(rig, 0), &count, &entry), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(rig_device(rig, 0), &count, &entry),
+                     NVML_SUCCESS);
     assert_true(entry.used_bytes == NVML_NOT_AVAILABLE);
     assert_int_equal(rig_used(rig, 0), 2048);
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(rig_device(rig, 1), &count, &entry), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses(rig_device(rig, 1), &count, &entry),
+                     NVML_SUCCESS);
     assert_true(entry.used_bytes == NVML_NOT_AVAILABLE);
     assert_int_equal(rig_used(rig, 1), 0);
     rig_close(rig);
@@ -299,14 +319,16 @@ static void test_driver__hides_what_it_does_not_know(void **state)
 static void test_driver__names_processes(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play(CARD "\nproc 0 pid=4200001 mem=1G name=/usr/bin/ollama\nproc 0 pid=$SELF mem=1G\n"
-                                    "proc 0 pid=$PARENT mem=2G\n");
+    struct rig *rig =
+        rig_play(CARD "\nproc 0 pid=4200001 mem=1G name=/usr/bin/ollama\nproc 0 pid=$SELF mem=1G\n"
+                      "proc 0 pid=$PARENT mem=2G\n");
     char name[256];
     assert_int_equal(rig->nvmlSystemGetProcessName(4200001, name, sizeof(name)), NVML_SUCCESS);
     assert_string_equal(name, "/usr/bin/ollama");
     assert_int_equal(rig->nvmlSystemGetProcessName(4200001, name, 5), NVML_SUCCESS);
     assert_string_equal(name, "/usr");
-    assert_int_equal(rig->nvmlSystemGetProcessName((uint32_t)getpid(), name, sizeof(name)), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlSystemGetProcessName((uint32_t)getpid(), name, sizeof(name)),
+                     NVML_SUCCESS);
     assert_non_null(strstr(name, "sim_driver"));
     assert_int_equal(rig->nvmlSystemGetProcessName(4200009, name, sizeof(name)), NVML_NOT_FOUND);
     assert_int_equal(rig_listed(rig, rig_device(rig, 0), (uint32_t)getpid()), 1024);
@@ -322,13 +344,17 @@ static void test_driver__samples_utilization(void **state)
     struct nvml_process_utilization samples[100];
     struct nvml_processes_utilization newer = {.version = NVML_PROCESSES_UTILIZATION_V1};
     uint32_t count = 0;
-    assert_int_equal(rig->nvmlDeviceGetProcessUtilization(device, NULL, &count, 0), NVML_INSUFFICIENT_SIZE);
+    assert_int_equal(rig->nvmlDeviceGetProcessUtilization(device, NULL, &count, 0),
+                     NVML_INSUFFICIENT_SIZE);
     assert_int_equal(count, 100);
-    assert_int_equal(rig->nvmlDeviceGetProcessUtilization(device, samples, &count, 0), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetProcessUtilization(device, samples, &count, 0),
+                     NVML_SUCCESS);
     assert_int_equal(count, 1);
     assert_int_equal(samples[0].sm, 62);
-    assert_int_equal(rig->nvmlDeviceGetProcessUtilization(device, samples, &count, UINT64_MAX), NVML_NOT_FOUND);
-    assert_int_equal(rig->nvmlDeviceGetProcessesUtilizationInfo(device, &newer), NVML_INSUFFICIENT_SIZE);
+    assert_int_equal(rig->nvmlDeviceGetProcessUtilization(device, samples, &count, UINT64_MAX),
+                     NVML_NOT_FOUND);
+    assert_int_equal(rig->nvmlDeviceGetProcessesUtilizationInfo(device, &newer),
+                     NVML_INSUFFICIENT_SIZE);
     rig_close(rig);
 }
 
@@ -337,9 +363,10 @@ static void test_driver__samples_utilization(void **state)
 static void test_driver__reads_what_a_card_has(void **state)
 {
     (void)state;
-    struct rig *rig = rig_open("r570", rig_write("driver 570.86.15\ncuda 12.8\n" CARD
-                                                 "temp=41 util=3 memory-util=1 power=28 clock=210 memory-temp=60\n"
-                                                 "gpu 1 total=8G\n"));
+    struct rig *rig = rig_open(
+        "r570", rig_write("driver 570.86.15\ncuda 12.8\n" CARD
+                          "temp=41 util=3 memory-util=1 power=28 clock=210 memory-temp=60\n"
+                          "gpu 1 total=8G\n"));
     nvml_device card = rig_device(rig, 0), bare = rig_device(rig, 1);
     struct nvml_temperature_v1 temperature = {.version = NVML_TEMPERATURE_V1};
     struct nvml_field_value fields[] = {{.field = NVML_FIELD_MEMORY_TEMPERATURE}, {.field = 1}};
@@ -401,7 +428,8 @@ static void test_driver__divides_a_card(void **state)
     assert_int_equal(rig->nvmlDeviceGetAttributes_v2(first, &attributes), NVML_SUCCESS);
     assert_int_equal(attributes.memory_mib, 40960);
     assert_int_equal(rig->nvmlDeviceGetTemperature(first, 0, &number), NVML_NOT_SUPPORTED);
-    assert_int_equal(rig->nvmlDeviceGetDeviceHandleFromMigDeviceHandle(third, &parent), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetDeviceHandleFromMigDeviceHandle(third, &parent),
+                     NVML_SUCCESS);
     assert_ptr_equal(parent, card);
     assert_int_equal(rig->nvmlDeviceGetHandleByUUID("MIG-8888", &parent), NVML_SUCCESS);
     assert_ptr_equal(parent, third);
@@ -419,12 +447,14 @@ static void test_driver__ends_handles_with_their_instance(void **state)
     struct rig *rig = rig_play(DIVIDED);
     nvml_device instance, again;
     struct nvml_memory_v1 memory;
-    assert_int_equal(rig->nvmlDeviceGetMigDeviceHandleByIndex(rig_device(rig, 0), 2, &instance), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetMigDeviceHandleByIndex(rig_device(rig, 0), 2, &instance),
+                     NVML_SUCCESS);
     rig_inject(rig->spec, "mig 0 gi=8 gone");
     assert_int_equal(rig->nvmlDeviceGetMemoryInfo(instance, &memory), NVML_INVALID_ARGUMENT);
     rig_inject(rig->spec, "mig 0 gi=5 total=10G");
     rig_inject(rig->spec, "mig 0 gi=6 total=10G");
-    assert_int_equal(rig->nvmlDeviceGetMigDeviceHandleByIndex(rig_device(rig, 0), 2, &again), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetMigDeviceHandleByIndex(rig_device(rig, 0), 2, &again),
+                     NVML_SUCCESS);
     assert_int_equal(rig->nvmlDeviceGetMemoryInfo(instance, &memory), NVML_INVALID_ARGUMENT);
     assert_int_equal(rig->nvmlDeviceGetMemoryInfo(again, &memory), NVML_SUCCESS);
     rig_close(rig);
@@ -462,8 +492,9 @@ static void test_driver__shows_a_divided_card_to_root_alone(void **state)
 static void test_driver__accounts_for_the_dead(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play(CARD "accounting=on\nproc 0 pid=4200001 mem=1G util=7\nproc 0 pid=4200002 mem=1G\n"
-                                    "gpu 1 total=8G\n");
+    struct rig *rig =
+        rig_play(CARD "accounting=on\nproc 0 pid=4200001 mem=1G util=7\nproc 0 pid=4200002 mem=1G\n"
+                      "gpu 1 total=8G\n");
     nvml_device device = rig_device(rig, 0);
     struct nvml_accounting_stats stats;
     uint32_t pids[4], count = 4;
@@ -481,13 +512,16 @@ static void test_driver__accounts_for_the_dead(void **state)
     assert_int_equal(rig->nvmlDeviceGetAccountingPids(device, &count, pids), NVML_SUCCESS);
     assert_int_equal(count, 2);
     count = 0;
-    assert_int_equal(rig->nvmlDeviceGetAccountingPids(device, &count, NULL), NVML_INSUFFICIENT_SIZE);
+    assert_int_equal(rig->nvmlDeviceGetAccountingPids(device, &count, NULL),
+                     NVML_INSUFFICIENT_SIZE);
     assert_int_equal(count, 2);
     if (geteuid() == 0) {
         assert_int_equal(rig->nvmlDeviceClearAccountingPids(device), NVML_SUCCESS);
-        assert_int_equal(rig->nvmlDeviceGetAccountingStats(device, 4200001, &stats), NVML_NOT_FOUND);
+        assert_int_equal(rig->nvmlDeviceGetAccountingStats(device, 4200001, &stats),
+                         NVML_NOT_FOUND);
     }
-    assert_int_equal(rig->nvmlDeviceGetAccountingStats(rig_device(rig, 1), 1, &stats), NVML_NOT_SUPPORTED);
+    assert_int_equal(rig->nvmlDeviceGetAccountingStats(rig_device(rig, 1), 1, &stats),
+                     NVML_NOT_SUPPORTED);
     rig_close(rig);
 }
 
@@ -500,7 +534,8 @@ static void test_driver__reports_events_after_their_registration(void **state)
     struct nvml_event event;
     assert_int_equal(rig->nvmlEventSetCreate(&set), NVML_SUCCESS);
     assert_int_equal(rig->nvmlDeviceRegisterEvents(device, NVML_EVENT_XID, set), NVML_SUCCESS);
-    assert_int_equal(rig->nvmlDeviceRegisterEvents(rig_device(rig, 1), NVML_EVENT_XID, set), NVML_NOT_SUPPORTED);
+    assert_int_equal(rig->nvmlDeviceRegisterEvents(rig_device(rig, 1), NVML_EVENT_XID, set),
+                     NVML_NOT_SUPPORTED);
     assert_int_equal(rig->nvmlEventSetWait_v2(set, &event, 0), NVML_TIMEOUT);
     rig_inject(rig->spec, "event 0 mig-change");
     rig_inject(rig->spec, "event 0 xid=119");
@@ -512,7 +547,8 @@ static void test_driver__reports_events_after_their_registration(void **state)
     assert_int_equal(rig->nvmlEventSetWait_v2(set, &event, 0), NVML_TIMEOUT);
     rig_inject(rig->spec, "gpu 0 lost xid=79");
     memset(&event, 0xA5, sizeof(event));
-    assert_int_equal(rig->nvmlEventSetWait(set, &event, 10000), NVML_SUCCESS); /* 24 bytes, without the ids */
+    assert_int_equal(rig->nvmlEventSetWait(set, &event, 10000),
+                     NVML_SUCCESS); /* 24 bytes, without the ids */
     assert_int_equal(event.data, 79);
     assert_int_equal(event.gpu_instance, 0xA5A5A5A5);
     assert_int_equal(rig->nvmlEventSetWait_v2(set, &event, 10000), NVML_GPU_IS_LOST);

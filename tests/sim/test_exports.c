@@ -39,7 +39,8 @@ static void test_exports__are_those_of_the_table(void **state)
         for (size_t f = 0; f < ARRAY_LENGTH(functions); f++) {
             bool found = dlsym(rig->library, functions[f].name) != NULL;
             if (found != is_exported(f, release)) {
-                fail_msg("%s: %s is %s", rig_generations[g], functions[f].name, found ? "there" : "missing");
+                fail_msg("%s: %s is %s", rig_generations[g], functions[f].name,
+                         found ? "there" : "missing");
             }
         }
         rig_close(rig);
@@ -97,7 +98,8 @@ static void test_exports__are_nothing_else(void **state)
     for (size_t g = 0; rig_generations[g]; g++) {
         char path[512];
         struct stat status;
-        (void)snprintf(path, sizeof(path), "%s/%s/libnvidia-ml.so.1", getenv("VRAM_SIM_DIR"), rig_generations[g]);
+        (void)snprintf(path, sizeof(path), "%s/%s/libnvidia-ml.so.1", getenv("VRAM_SIM_DIR"),
+                       rig_generations[g]);
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         assert_true(fd >= 0 && fstat(fd, &status) == 0);
         void *file = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);

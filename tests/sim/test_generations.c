@@ -8,7 +8,7 @@
     "gpu 0 total=24G reserved=400M\n"                                                              \
     "proc 0 pid=4200001 mem=1G\nproc 0 pid=4200002 mem=2G\n"
 
-typedef nvml_ret (*list_function) LIST_PARAMETERS;
+typedef nvml_ret(*list_function) LIST_PARAMETERS;
 
 /* How far two entries reach in a buffer, told from what is left of two different fillings. */
 static size_t extent(list_function list, nvml_device device)
@@ -37,7 +37,8 @@ static void check_list(list_function list, nvml_device device, size_t entry_size
     assert_int_equal(list(device, &count, buffer), NVML_SUCCESS);
     for (uint32_t i = 0; i < 2; i++) {
         struct nvml_process_24 entry = {0};
-        memcpy(&entry, buffer + i * entry_size, entry_size < sizeof(entry) ? entry_size : sizeof(entry));
+        memcpy(&entry, buffer + i * entry_size,
+               entry_size < sizeof(entry) ? entry_size : sizeof(entry));
         assert_int_equal(entry.pid, 4200001 + i);
         assert_int_equal(entry.used_bytes, (i + 1) * GIB);
         if (entry_size >= sizeof(entry)) {
@@ -61,7 +62,8 @@ static void test_generations__have_their_entry_sizes(void **state)
             check_list(rig->nvmlDeviceGetComputeRunningProcesses_v2, device, 24);
         }
         if (rig->nvmlDeviceGetComputeRunningProcesses_v3) {
-            check_list(rig->nvmlDeviceGetComputeRunningProcesses_v3, device, release == 535054 ? 32 : 24);
+            check_list(rig->nvmlDeviceGetComputeRunningProcesses_v3, device,
+                       release == 535054 ? 32 : 24);
         }
         rig_close(rig);
     }
@@ -84,7 +86,8 @@ static void test_generations__tell_a_version_of_their_own(void **state)
         struct rig *rig = rig_open(rig_generations[g], path);
         assert_int_equal(rig->nvmlSystemGetDriverVersion(text, sizeof(text)), NVML_SUCCESS);
         if (strcmp(rig_generations[g], "r550") == 0) {
-            assert_string_equal(text, "550.90.07"); /* the scenario's, which is of this generation */
+            assert_string_equal(text,
+                                "550.90.07"); /* the scenario's, which is of this generation */
         } else {
             assert_int_equal(strncmp(text, rig_generations[g] + 1, 3), 0);
             assert_null(strstr(text, "550.90"));
@@ -97,22 +100,27 @@ static void test_generations__tell_a_version_of_their_own(void **state)
 static void test_generations__list_details_from_535_104(void **state)
 {
     (void)state;
-    const char *path = rig_write("driver 550.54.14\n" TWO_PROCESSES "proc 0 pid=4200003 mem=4G type=G\n");
+    const char *path =
+        rig_write("driver 550.54.14\n" TWO_PROCESSES "proc 0 pid=4200003 mem=4G type=G\n");
     for (size_t g = 0; rig_generations[g]; g++) {
         struct rig *rig = rig_open(rig_generations[g], path);
         struct nvml_process_detail entries[4];
         struct nvml_process_detail_list list = {NVML_PROCESS_DETAIL_LIST_V1, 0, 0, NULL};
         nvml_device device = rig_device(rig, 0);
         if (rig->nvmlDeviceGetRunningProcessDetailList) {
-            assert_int_equal(rig->nvmlDeviceGetRunningProcessDetailList(device, &list), NVML_INSUFFICIENT_SIZE);
+            assert_int_equal(rig->nvmlDeviceGetRunningProcessDetailList(device, &list),
+                             NVML_INSUFFICIENT_SIZE);
             assert_int_equal(list.count, 2);
             list.entries = entries;
-            assert_int_equal(rig->nvmlDeviceGetRunningProcessDetailList(device, &list), NVML_SUCCESS);
+            assert_int_equal(rig->nvmlDeviceGetRunningProcessDetailList(device, &list),
+                             NVML_SUCCESS);
             assert_int_equal(entries[1].pid, 4200002);
             list.mode = 3;
             list.count = 4;
             nvml_ret all = rig->nvmlDeviceGetRunningProcessDetailList(device, &list);
-            assert_int_equal(all, rig_release(rig_generations[g]) >= 610043 ? NVML_SUCCESS : NVML_INVALID_ARGUMENT);
+            assert_int_equal(all, rig_release(rig_generations[g]) >= 610043
+                                      ? NVML_SUCCESS
+                                      : NVML_INVALID_ARGUMENT);
         }
         rig_close(rig);
     }

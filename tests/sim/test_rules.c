@@ -19,7 +19,8 @@ static nvml_ret ask(struct rig *rig, nvml_device device)
 static void test_rules__fail_so_many_calls_after_so_many(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play(CARDS "fail nvmlDeviceGetMemoryInfo gpu=1 ret=GPU_IS_LOST after=2 times=3\n");
+    struct rig *rig =
+        rig_play(CARDS "fail nvmlDeviceGetMemoryInfo gpu=1 ret=GPU_IS_LOST after=2 times=3\n");
     nvml_device first = rig_device(rig, 0), second = rig_device(rig, 1);
     for (int i = 1; i <= 8; i++) {
         assert_int_equal(ask(rig, first), NVML_SUCCESS);
@@ -35,9 +36,12 @@ static void test_rules__name_functions_by_version_and_by_pattern(void **state)
         const char *pattern;
         bool v1, v2, count;
     } rows[] = {
-        {"nvmlDeviceGetMemoryInfo", true, true, false}, {"nvmlDeviceGetMemoryInfo_v2", false, true, false},
-        {"nvmlDeviceGetMemoryInfo_v1", true, false, false}, {"nvmlDeviceGetMemoryInfo*", true, true, false},
-        {"nvmlDeviceGet*Info", true, false, false}, {"*", true, true, true},
+        {"nvmlDeviceGetMemoryInfo", true, true, false},
+        {"nvmlDeviceGetMemoryInfo_v2", false, true, false},
+        {"nvmlDeviceGetMemoryInfo_v1", true, false, false},
+        {"nvmlDeviceGetMemoryInfo*", true, true, false},
+        {"nvmlDeviceGet*Info", true, false, false},
+        {"*", true, true, true},
         {"nvmlDeviceGetCount_v?", false, false, true},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
@@ -61,7 +65,8 @@ static void test_rules__fail_the_start(void **state)
 {
     (void)state;
     struct rig *rig = rig_load("r550");
-    assert_int_equal(rig->select(rig_write("driver 550.54.14\n" CARDS "fail nvmlInit* ret=18 times=2\n")), 0);
+    assert_int_equal(
+        rig->select(rig_write("driver 550.54.14\n" CARDS "fail nvmlInit* ret=18 times=2\n")), 0);
     assert_int_equal(rig->nvmlInit_v2(), NVML_LIB_RM_VERSION_MISMATCH);
     assert_int_equal(rig->nvmlInitWithFlags(0), NVML_LIB_RM_VERSION_MISMATCH);
     assert_int_equal(rig->nvmlInit_v2(), NVML_SUCCESS);
@@ -71,9 +76,10 @@ static void test_rules__fail_the_start(void **state)
 static void test_rules__act_between_two_calls(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play(CARDS "proc 0 pid=4200001 mem=1G\n"
-                                     "after nvmlDeviceGetMemoryInfo_v2 gpu=0 call=2 do proc 0 pid=4200001 mem=3G\n"
-                                     "after nvmlDeviceGetMemoryInfo_v2 call=4 do gpu 1 lost\n");
+    struct rig *rig = rig_play(
+        CARDS "proc 0 pid=4200001 mem=1G\n"
+              "after nvmlDeviceGetMemoryInfo_v2 gpu=0 call=2 do proc 0 pid=4200001 mem=3G\n"
+              "after nvmlDeviceGetMemoryInfo_v2 call=4 do gpu 1 lost\n");
     nvml_device first = rig_device(rig, 0), second = rig_device(rig, 1);
     assert_int_equal(rig_memory(rig, first).used, 1 * GIB);
     assert_int_equal(rig_memory(rig, first).used, 1 * GIB);
@@ -99,7 +105,8 @@ static void test_rules__let_lists_grow_between_question_and_answer(void **state)
         assert_int_equal(count, lengths[i]);
     }
     uint32_t count = 16;
-    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses_v3(device, &count, entries), NVML_SUCCESS);
+    assert_int_equal(rig->nvmlDeviceGetComputeRunningProcesses_v3(device, &count, entries),
+                     NVML_SUCCESS);
     assert_int_equal(count, 7);
     assert_int_equal(entries[6].used_bytes, 2 * MIB);
     rig_close(rig);
@@ -108,8 +115,9 @@ static void test_rules__let_lists_grow_between_question_and_answer(void **state)
 static void test_rules__delay_by_moving_a_virtual_clock(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play("clock virtual\n" CARDS "delay nvmlDeviceGetMemoryInfo 1500ms gpu=0\n"
-                               "at +4s proc 0 pid=4200001 mem=1G\n");
+    struct rig *rig =
+        rig_play("clock virtual\n" CARDS "delay nvmlDeviceGetMemoryInfo 1500ms gpu=0\n"
+                 "at +4s proc 0 pid=4200001 mem=1G\n");
     assert_int_equal(rig_used(rig, 0), 0);    /* answered at 1.5 s */
     assert_int_equal(rig_used(rig, 1), 0);    /* no delay there */
     assert_int_equal(rig_used(rig, 0), 0);    /* 3 s */
@@ -160,7 +168,8 @@ static void test_rules__hang_until_released_and_let_others_go_on(void **state)
 static void test_rules__hang_for_a_while_of_virtual_time(void **state)
 {
     (void)state;
-    struct rig *rig = rig_play("clock virtual\n" CARDS "hang nvmlDeviceGetMemoryInfo gpu=1 until=45s times=1\n");
+    struct rig *rig =
+        rig_play("clock virtual\n" CARDS "hang nvmlDeviceGetMemoryInfo gpu=1 until=45s times=1\n");
     struct hung hung = {rig, rig_device(rig, 1), -1};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, call_that_hangs, &hung), 0);
@@ -196,7 +205,8 @@ static void test_rules__crash(void **state)
     int status = rig_in_child(ask_twice, rig, said, sizeof(said));
     assert_non_null(strstr(said, "once"));
     assert_null(strstr(said, "twice"));
-    assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0); /* a signal; a sanitizer makes an exit of it */
+    assert_false(WIFEXITED(status) &&
+                 WEXITSTATUS(status) == 0); /* a signal; a sanitizer makes an exit of it */
     rig_close(rig);
 }
 

@@ -60,7 +60,8 @@ static void test_time__lets_memory_lag_behind_an_exit(void **state)
 static void check_skew(const char *skew, uint64_t used, int64_t listed)
 {
     char text[512];
-    (void)snprintf(text, sizeof(text), CARD "%sproc 0 pid=4200001 mem=1G\nat +2s proc 0 pid=4200001 mem=9G\n", skew);
+    (void)snprintf(text, sizeof(text),
+                   CARD "%sproc 0 pid=4200001 mem=1G\nat +2s proc 0 pid=4200001 mem=9G\n", skew);
     struct rig *rig = rig_play(text);
     nvml_device device = rig_device(rig, 0);
     rig_advance(rig->spec, "2s");

@@ -184,7 +184,7 @@ static void test_document__shows_states_and_instances(void **state)
     expect("\"state\":\"denied\"");
     expect("\"memory_kind\":\"unified\",\"used_includes_reserved\":true");
     expect("{\"gpu\":\"2\",\"what\":\"device\",\"code\":\"driver_hung\"");
-    expect("nvmlDeviceGetMemoryInfo has not returned for 250 ms");
+    expect("nvmlDeviceGetMemoryInfo has not returned for 0.2 s");
 }
 
 static void check_time(uint64_t ns, const char *text)

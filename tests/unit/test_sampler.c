@@ -3,15 +3,14 @@
  * The sampler over a source that fails and hangs on demand, under a clock that stands still: what is asked once
  * for many, what is kept when a call never returns, and that nothing is left behind.
  */
+#include "tests/unit/counted_threads.h"
 #include "tests/unit/fake_source.h"
 #include "tests/unit/still_clock.h"
 #include "tests/unit/unit.h"
 
 #include "lib/sampler.h"
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,34 +20,12 @@
 static struct sampler *sampler;
 static struct board board;
 static struct err err;
-static size_t own_threads; /* without the sampler's and callers */
 
 static void quiet(void *data, int level, const char *message)
 {
     (void)data;
     (void)level;
     (void)message;
-}
-
-/* How many threads this process has. */
-static size_t count_threads(void)
-{
-    DIR *directory = opendir("/proc/self/task");
-    size_t count = 0;
-    assert_non_null(directory);
-    while (readdir(directory)) {
-        count++;
-    }
-    (void)closedir(directory);
-    return count;
-}
-
-/* Until the kernel has seen the thread go: nobody tells of that. */
-static void await_threads(size_t count)
-{
-    while (count_threads() != count) {
-        (void)sched_yield();
-    }
 }
 
 static int set_up(void **state)
@@ -67,7 +44,7 @@ static int tear_down(void **state)
     board_done(&board);
     sampler_free(sampler);
     sampler = NULL;
-    await_threads(own_threads);
+    threads_await(0);
     struct fake_counts counts = fake_counts();
     return counts.closes == counts.opened ? 0 : -1;
 }
@@ -264,6 +241,16 @@ static void test_sampler__starts_again_once_only(void **state)
     assert_int_equal(fake_counts().opens, 3);
 }
 
+static void test_sampler__says_where_no_thread_is_to_be_had(void **state)
+{
+    (void)state;
+    threads_refuse(1);
+    assert_int_equal(sample(0), -ENOMEM);
+    assert_string_equal(err.code, "out_of_memory");
+    assert_int_equal(sample(0), 0);
+    assert_int_equal(pass_of(&board, 0), 1);
+}
+
 /* ---- One device hangs ------------------------------------------------------------------------ */
 
 static void test_sampler__keeps_the_others_fresh(void **state)
@@ -326,7 +313,7 @@ static void test_sampler__welcomes_a_thread_that_comes_back(void **state)
     ask_into_hang(&caller, 1, 1);
     board_done(&caller.board);
     fake_release(1);
-    await_threads(own_threads + 1); /* the one that was stuck is gone, the other stays */
+    threads_await(1); /* the one that was stuck is gone, the other stays */
     assert_int_equal(sample(0), 0);
     assert_false(board.entries[1].hung);
     assert_int_equal(pass_of(&board, 1), 3);
@@ -335,7 +322,7 @@ static void test_sampler__welcomes_a_thread_that_comes_back(void **state)
     assert_int_equal(pass_of(&caller.board, 1), 3);
     board_done(&caller.board);
     fake_release(1);
-    await_threads(own_threads + 1);
+    threads_await(1);
     assert_int_equal(sample(0), 0);
     assert_false(board.entries[1].hung);
 }
@@ -348,7 +335,7 @@ static void test_sampler__hears_nothing_from_a_thread_it_gave_up(void **state)
     ask_into_hang(&caller, 1, 1);
     board_done(&caller.board);
     fake_release(1);
-    await_threads(own_threads + 1);
+    threads_await(1);
     assert_int_equal(fake_counts().believed, 0);
     assert_int_equal(sample(0), 0);
     assert_int_equal(board.count, 3);
@@ -401,15 +388,38 @@ static void test_sampler__takes_a_second_hang_for_the_driver(void **state)
     assert_true(board.entries[0].hung);
     assert_int_equal(fake_counts().passes, passes);
     fake_release(1);
-    await_threads(own_threads + 1);
+    threads_await(1);
     assert_int_equal(sample(0), 0);
     assert_false(board.entries[0].hung);
     assert_false(board.entries[1].hung);
     assert_true(board.entries[2].hung);
     fake_release(2);
-    await_threads(own_threads + 1);
+    threads_await(1);
     assert_int_equal(sample(0), 0);
     assert_false(board.entries[2].hung);
+}
+
+/* The thread that was to go on with the others is not to be had: then nobody can tell of any. */
+static void test_sampler__takes_no_thread_for_the_driver(void **state)
+{
+    struct caller caller;
+    (void)state;
+    assert_int_equal(sample(0), 0);
+    fake_hang(0);
+    caller_start(&caller, 0);
+    fake_await_hanging(1);
+    threads_refuse(1);
+    still_clock_advance(LIMIT_NS);
+    caller_join(&caller);
+    assert_int_equal(caller.result, 0);
+    assert_true(caller.board.entries[0].hung);
+    assert_true(caller.board.entries[2].hung);
+    board_done(&caller.board);
+    fake_release(0);
+    threads_await(0);
+    assert_int_equal(sample(0), 0);
+    assert_false(board.entries[0].hung);
+    assert_true(pass_of(&board, 2) > 2);
 }
 
 static void test_sampler__serves_old_figures_when_all_hangs(void **state)
@@ -440,7 +450,7 @@ static void test_sampler__does_not_wait_twice_for_a_start_that_hangs(void **stat
     assert_int_equal(sample(0), -ETIMEDOUT); /* the clock stands still */
     assert_int_equal(fake_counts().opens, 1);
     fake_release(FAKE_OPEN);
-    await_threads(own_threads);
+    threads_await(0);
     assert_int_equal(sample(0), 0);
     assert_int_equal(pass_of(&board, 0), 1);
     assert_int_equal(fake_counts().opens, 2);
@@ -471,9 +481,9 @@ static void test_sampler__forgets_nobody_when_the_driver_comes_back(void **state
     still_clock_await_waiters(2);
     still_clock_detain_one();
     still_clock_advance(LIMIT_NS);
-    await_threads(own_threads + 2); /* of stuck, detained and done the last is gone */
+    threads_await(2); /* of stuck, detained and done the last is gone */
     fake_release(FAKE_OPEN);
-    await_threads(own_threads + 1); /* the detained one alone */
+    threads_await(1); /* the detained one alone */
     still_clock_let_go();
     int served = 0;
     for (size_t i = 0; i < 2; i++) {
@@ -559,7 +569,22 @@ static void test_sampler__ends_while_a_thread_is_stuck(void **state)
     assert_int_equal(fake_counts().closes, 0); /* not under the feet of the stuck one */
     fake_release(1);
     fake_await_closes(1); /* the last one out closes, and frees what there is */
-    await_threads(own_threads);
+    threads_await(0);
+}
+
+/* The thread that would have closed the source was given up, came back and is gone. */
+static void test_sampler__ends_with_nobody_left_to_close(void **state)
+{
+    struct caller caller;
+    (void)state;
+    ask_into_hang(&caller, FAKE_BEGIN, 1);
+    assert_int_equal(caller.result, -ETIMEDOUT);
+    fake_release(FAKE_BEGIN);
+    threads_await(0);
+    assert_int_equal(fake_counts().closes, 0); /* it is still good */
+    sampler_free(sampler);
+    sampler = NULL;
+    assert_int_equal(fake_counts().closes, 1);
 }
 
 static void *end_sampler(void *data)
@@ -582,7 +607,7 @@ static void test_sampler__does_not_wait_for_a_close_that_hangs(void **state)
     sampler = NULL;
     fake_release(FAKE_CLOSE);
     fake_await_closes(1);
-    await_threads(own_threads);
+    threads_await(0);
 }
 
 static void test_sampler__ends_while_start_is_stuck(void **state)
@@ -595,12 +620,11 @@ static void test_sampler__ends_while_start_is_stuck(void **state)
     sampler = NULL;
     fake_release(FAKE_OPEN);
     fake_await_closes(1);
-    await_threads(own_threads);
+    threads_await(0);
 }
 
 int main(void)
 {
-    own_threads = count_threads();
 #define MADE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         MADE(test_sampler__opens_at_the_first_question),
@@ -613,6 +637,7 @@ int main(void)
         MADE(test_sampler__stays_open_when_memory_is_short),
         MADE(test_sampler__starts_again_with_the_driver),
         MADE(test_sampler__starts_again_once_only),
+        MADE(test_sampler__says_where_no_thread_is_to_be_had),
         MADE(test_sampler__keeps_the_others_fresh),
         MADE(test_sampler__shows_a_device_that_never_answered),
         MADE(test_sampler__leaves_a_hung_device_alone),
@@ -620,6 +645,7 @@ int main(void)
         MADE(test_sampler__hears_nothing_from_a_thread_it_gave_up),
         MADE(test_sampler__gives_up_once_for_all_who_wait),
         MADE(test_sampler__takes_a_second_hang_for_the_driver),
+        MADE(test_sampler__takes_no_thread_for_the_driver),
         MADE(test_sampler__serves_old_figures_when_all_hangs),
         MADE(test_sampler__does_not_wait_twice_for_a_start_that_hangs),
         MADE(test_sampler__closes_what_was_opened_too_late),
@@ -628,6 +654,7 @@ int main(void)
         MADE(test_sampler__is_abandoned_in_a_forked_child),
         MADE(test_sampler__ends_without_having_begun),
         MADE(test_sampler__ends_while_a_thread_is_stuck),
+        MADE(test_sampler__ends_with_nobody_left_to_close),
         MADE(test_sampler__does_not_wait_for_a_close_that_hangs),
         MADE(test_sampler__ends_while_start_is_stuck),
     };

@@ -346,7 +346,7 @@ static void test_snapshot__shows_a_hung_gpu_as_it_was(void **state)
     const struct vram_problem *problem = vram_snapshot_problem(snapshot, 0);
     assert_string_equal(problem->gpu, gpu->uuid);
     assert_string_equal(problem->code, "driver_hung");
-    assert_string_equal(problem->message, "nvmlDeviceGetMemoryInfo has not returned for 250 ms");
+    assert_string_equal(problem->message, "nvmlDeviceGetMemoryInfo has not returned for 0.2 s");
 }
 
 static void test_snapshot__shows_a_gpu_that_never_answered(void **state)
@@ -363,7 +363,7 @@ static void test_snapshot__shows_a_gpu_that_never_answered(void **state)
     assert_false(gpu->processes_known);
     assert_string_equal(vram_snapshot_problem(snapshot, 0)->gpu, "1");
     assert_string_equal(vram_snapshot_problem(snapshot, 0)->message,
-                        "a driver call has not returned for 250 ms");
+                        "a driver call has not returned for 0.2 s");
 }
 
 static void test_snapshot__passes_problems_on(void **state)

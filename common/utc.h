@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Moments as documents write them. */
+#ifndef VRAM_COMMON_UTC_H
+#define VRAM_COMMON_UTC_H
+
+#include <stdint.h>
+
+#define UTC_TEXT_MAX 48
+
+/* Nanoseconds since 1970 as "2026-01-31T12:00:00.123456Z". Returns `text`. */
+const char *utc_format(uint64_t ns, char text[UTC_TEXT_MAX]);
+
+#endif
