@@ -18,9 +18,12 @@ struct buf {
     bool failed;
 };
 
-#define BUF_INIT {NULL, 0, 0, false}
+#define BUF_INIT                                                                                   \
+    {                                                                                              \
+        NULL, 0, 0, false                                                                          \
+    }
 
-void buf_done(struct buf *buf); /* frees; the buffer is empty and usable again */
+void buf_done(struct buf *buf);  /* frees; the buffer is empty and usable again */
 void buf_clear(struct buf *buf); /* keeps the memory */
 void buf_add(struct buf *buf, const char *bytes, size_t length);
 void buf_text(struct buf *buf, const char *text);

@@ -15,7 +15,10 @@ struct json {
     bool comma; /* the next value needs one before it */
 };
 
-#define JSON_INIT(buffer) {(buffer), false}
+#define JSON_INIT(buffer)                                                                          \
+    {                                                                                              \
+        (buffer), false                                                                            \
+    }
 
 /* `key` is NULL inside an array and at the top; keys are static and need no escaping. */
 void json_object(struct json *json, const char *key);

@@ -164,8 +164,12 @@ int duration_parse(const char *text, uint64_t *ret_ns)
         const char *name;
         uint64_t ns;
     } units[] = {
-        {"", 1000000000},         {"ms", 1000000},          {"s", 1000000000},
-        {"m", 60 * 1000000000ull}, {"h", 3600 * 1000000000ull}, {"d", 86400 * 1000000000ull},
+        {"", 1000000000},
+        {"ms", 1000000},
+        {"s", 1000000000},
+        {"m", 60 * 1000000000ull},
+        {"h", 3600 * 1000000000ull},
+        {"d", 86400 * 1000000000ull},
     };
     struct decimal d;
     const char *unit = read_decimal(text, &d);
@@ -187,7 +191,7 @@ char *size_format(uint64_t bytes, char text[SIZE_TEXT_MAX])
         uint64_t bytes;
         bool decimal;
     } units[] = {
-        {"B", 1, false}, {"KiB", KIB, false}, {"MiB", MIB, false},
+        {"B", 1, false},    {"KiB", KIB, false},      {"MiB", MIB, false},
         {"GiB", GIB, true}, {"TiB", GIB << 10, true},
     };
     /* The unit is chosen after rounding: 1023.9 MiB is 1.0 GiB, never "1024 MiB". */

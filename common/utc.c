@@ -36,7 +36,8 @@ const char *utc_format(uint64_t ns, char text[UTC_TEXT_MAX])
     unsigned rest = (unsigned)(seconds % 86400);
     unsigned year = take_year(&day);
     unsigned month = take_month(&day, is_leap(year));
-    (void)snprintf(text, UTC_TEXT_MAX, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", year, month, (unsigned)day + 1,
-                   rest / 3600, rest / 60 % 60, rest % 60, (unsigned)(ns % 1000000000u / 1000));
+    (void)snprintf(text, UTC_TEXT_MAX, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", year, month,
+                   (unsigned)day + 1, rest / 3600, rest / 60 % 60, rest % 60,
+                   (unsigned)(ns % 1000000000u / 1000));
     return text;
 }

@@ -10,9 +10,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define MIB           ((uint64_t)1 << 20)
-#define RULE          "============================================================"
-#define MARGIN_BYTES  (1024 * MIB)
+#define MIB ((uint64_t)1 << 20)
+#define RULE "============================================================"
+#define MARGIN_BYTES (1024 * MIB)
 
 /* "24,564": whole MiB with thousands separators, as the report counts. */
 static const char *with_commas(uint64_t number, char text[32])
@@ -62,8 +62,8 @@ static void print_processes(const struct vram_gpu *gpu)
         if (process->used_bytes == VRAM_UNKNOWN) {
             printf("  PID %" PRIu32 ": unknown - %s\n", process->pid, process->name);
         } else {
-            printf("  PID %" PRIu32 ": %" PRIu64 " MB - %s\n", process->pid, process->used_bytes / MIB,
-                   process->name);
+            printf("  PID %" PRIu32 ": %" PRIu64 " MB - %s\n", process->pid,
+                   process->used_bytes / MIB, process->name);
         }
     }
 }
@@ -74,7 +74,10 @@ static void print_fits(struct vram_tracker *tracker)
     printf("\nCan fit tests:\n");
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
         int r = vram_tracker_can_fit(tracker, tests[i] * MIB, MARGIN_BYTES);
-        printf("  %" PRIu64 " MB: %s\n", tests[i], r == 1 ? "✓ YES" : r == 0 ? "✗ NO" : "? unknown");
+        printf("  %" PRIu64 " MB: %s\n", tests[i],
+               r == 1   ? "✓ YES"
+               : r == 0 ? "✗ NO"
+                        : "? unknown");
     }
 }
 

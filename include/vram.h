@@ -78,19 +78,25 @@ enum vram_log_level {
 typedef void (*vram_log_function)(void *data, int level, const char *message);
 
 struct vram_options {
-    size_t size;            /**< sizeof(struct vram_options) */
-    const char *driver;     /**< "auto", "nvml", "nvml:/path/to/lib", "sim:NAME"; NULL: $VRAM_DRIVER, else auto */
-    const char *root;       /**< prefix for /proc, /sys, /dev and /etc, for tests; NULL: $VRAM_SYSROOT, else none */
-    uint64_t call_timeout_ms; /**< how long one driver call may take; 0: $VRAM_CALL_TIMEOUT, else 10 000 */
-    uint32_t flags;         /**< VRAM_OPEN_… */
-    vram_log_function log;  /**< NULL: silence */
+    size_t size; /**< sizeof(struct vram_options) */
+    const char *
+        driver; /**< "auto", "nvml", "nvml:/path/to/lib", "sim:NAME"; NULL: $VRAM_DRIVER, else auto */
+    const char *
+        root; /**< prefix for /proc, /sys, /dev and /etc, for tests; NULL: $VRAM_SYSROOT, else none */
+    uint64_t
+        call_timeout_ms; /**< how long one driver call may take; 0: $VRAM_CALL_TIMEOUT, else 10 000 */
+    uint32_t flags;      /**< VRAM_OPEN_… */
+    vram_log_function log; /**< NULL: silence */
     void *log_data;
 };
 
 /** Wake sleeping GPUs to ask them. Without it a laptop's suspended GPU is left asleep and shown so. */
 #define VRAM_OPEN_WAKE 0x1u
 
-#define VRAM_OPTIONS_INIT {sizeof(struct vram_options), NULL, NULL, 0, 0, NULL, NULL}
+#define VRAM_OPTIONS_INIT                                                                          \
+    {                                                                                              \
+        sizeof(struct vram_options), NULL, NULL, 0, 0, NULL, NULL                                  \
+    }
 
 /**
  * Makes a handle. The driver is opened by the first call that needs it, so that a machine whose
@@ -135,9 +141,10 @@ enum vram_gpu_state {
 
 enum vram_memory_kind {
     VRAM_MEMORY_DEDICATED = 0,
-    VRAM_MEMORY_UNIFIED = 1, /**< the machine's RAM: total and free are the kernel's figures, used is
+    VRAM_MEMORY_UNIFIED =
+        1,               /**< the machine's RAM: total and free are the kernel's figures, used is
                                   the GPU processes' sum, and CPU programs hold the rest */
-    VRAM_MEMORY_MIG = 2,     /**< a MIG instance's share of a card */
+    VRAM_MEMORY_MIG = 2, /**< a MIG instance's share of a card */
 };
 
 /** What a process uses a GPU for; a process in several lists has several bits. */
@@ -148,58 +155,60 @@ enum vram_memory_kind {
 /** One process on one GPU. (gpu, pid, start_time) is its identity. */
 struct vram_process {
     uint32_t pid;
-    uint32_t kind;          /**< VRAM_PROCESS_… */
-    uint64_t start_time;    /**< clock ticks after boot, as in /proc/PID/stat; unknown: cannot be seen */
-    const char *name;       /**< /proc's comm, else the driver's word for it, else "pid_N"; never NULL */
-    const char *command;    /**< the command line, blanks between arguments; NULL unless asked for */
-    const char *user;       /**< its owner's name, or number where it has none */
-    const char *container;  /**< the container's id from its cgroup */
-    const char *unit;       /**< the systemd unit from its cgroup */
-    const char *lease;      /**< the id of its lease; NULL: none */
+    uint32_t kind; /**< VRAM_PROCESS_… */
+    uint64_t
+        start_time;   /**< clock ticks after boot, as in /proc/PID/stat; unknown: cannot be seen */
+    const char *name; /**< /proc's comm, else the driver's word for it, else "pid_N"; never NULL */
+    const char *command;   /**< the command line, blanks between arguments; NULL unless asked for */
+    const char *user;      /**< its owner's name, or number where it has none */
+    const char *container; /**< the container's id from its cgroup */
+    const char *unit;      /**< the systemd unit from its cgroup */
+    const char *lease;     /**< the id of its lease; NULL: none */
     uint64_t used_bytes;
-    bool visible;           /**< found in /proc; false: another PID namespace, hidden, or just gone */
+    bool visible; /**< found in /proc; false: another PID namespace, hidden, or just gone */
 };
 
 /** One GPU, or one MIG instance of one. */
 struct vram_gpu {
-    uint32_t index;         /**< the driver's index; of a MIG instance, its card's */
-    uint32_t state;         /**< enum vram_gpu_state */
-    uint32_t memory_kind;   /**< enum vram_memory_kind */
-    uint32_t pool;          /**< GPUs with the same number share one memory */
+    uint32_t index;       /**< the driver's index; of a MIG instance, its card's */
+    uint32_t state;       /**< enum vram_gpu_state */
+    uint32_t memory_kind; /**< enum vram_memory_kind */
+    uint32_t pool;        /**< GPUs with the same number share one memory */
     const char *uuid;
     const char *name;
-    const char *pci;        /**< "0000:01:00.0" */
+    const char *pci;         /**< "0000:01:00.0" */
     const char *parent_uuid; /**< of a MIG instance: its card; else NULL */
-    uint64_t mig_index;     /**< of a MIG instance: its number on its card; else unknown */
+    uint64_t mig_index;      /**< of a MIG instance: its number on its card; else unknown */
     uint64_t gpu_instance_id, compute_instance_id; /**< of a MIG instance; else unknown */
 
     /* total = used + free + driver_reserved, each the driver's own figure. Where the driver has only the
      * old query, used contains the reserve, which is then unknown, and used_includes_reserved is true. */
     uint64_t total_bytes, used_bytes, free_bytes, driver_reserved_bytes;
     uint64_t unattributed_bytes; /**< used less the known memory of its processes; at least 0 */
-    uint64_t outstanding_bytes;  /**< promised by leases and not yet allocated; unknown without a daemon */
+    uint64_t
+        outstanding_bytes; /**< promised by leases and not yet allocated; unknown without a daemon */
     uint64_t temperature_c;
     uint64_t utilization_percent;
-    uint64_t age_ms;        /**< how old these figures were when the snapshot was made */
+    uint64_t age_ms; /**< how old these figures were when the snapshot was made */
     bool used_includes_reserved;
-    bool processes_known;   /**< false: the list could not be read, or was not asked for */
+    bool processes_known; /**< false: the list could not be read, or was not asked for */
     size_t process_count;
     const struct vram_process *processes; /**< largest first, unknown amounts last */
 };
 
 /** The driver that answered. */
 struct vram_driver {
-    const char *kind;       /**< "nvml", or "sim" for the simulated driver */
-    const char *version;    /**< "550.54.14" */
-    const char *cuda;       /**< the newest CUDA it serves, "12.4" */
-    const char *library;    /**< the file that was loaded */
+    const char *kind;    /**< "nvml", or "sim" for the simulated driver */
+    const char *version; /**< "550.54.14" */
+    const char *cuda;    /**< the newest CUDA it serves, "12.4" */
+    const char *library; /**< the file that was loaded */
 };
 
 /** Something that the snapshot could not learn. */
 struct vram_problem {
-    const char *gpu;        /**< UUID, or index where that is unknown; NULL: the whole driver */
-    const char *what;       /**< "memory", "processes", "temperature", "utilization", "device" … */
-    const char *code;       /**< the driver's code as a word, such as "gpu_is_lost" */
+    const char *gpu;  /**< UUID, or index where that is unknown; NULL: the whole driver */
+    const char *what; /**< "memory", "processes", "temperature", "utilization", "device" … */
+    const char *code; /**< the driver's code as a word, such as "gpu_is_lost" */
     const char *message;
 };
 
@@ -234,7 +243,8 @@ VRAM_API const struct vram_driver *vram_snapshot_driver(const struct vram_snapsh
 /** GPUs in the driver's order, a card's MIG instances in its place. Since 0.1. */
 VRAM_API size_t vram_snapshot_gpu_count(const struct vram_snapshot *snapshot);
 /** The GPU at `position`, NULL beyond the last. Since 0.1. */
-VRAM_API const struct vram_gpu *vram_snapshot_gpu(const struct vram_snapshot *snapshot, size_t position);
+VRAM_API const struct vram_gpu *vram_snapshot_gpu(const struct vram_snapshot *snapshot,
+                                                  size_t position);
 
 VRAM_API size_t vram_snapshot_problem_count(const struct vram_snapshot *snapshot);
 /** The problem at `position`, NULL beyond the last. Since 0.1. */
@@ -270,31 +280,34 @@ VRAM_API int vram_select_visible(const struct vram_snapshot *snapshot, const cha
 /* ---- Does it fit? ---------------------------------------------------------------------------- */
 
 enum vram_answer {
-    VRAM_FITS = 0,    /**< size <= free - outstanding - margin */
-    VRAM_NOT_NOW = 1, /**< would fit on an emptier GPU */
-    VRAM_NEVER = 2,   /**< size + margin > total - driver_reserved on every candidate */
+    VRAM_FITS = 0,        /**< size <= free - outstanding - margin */
+    VRAM_NOT_NOW = 1,     /**< would fit on an emptier GPU */
+    VRAM_NEVER = 2,       /**< size + margin > total - driver_reserved on every candidate */
     VRAM_CANNOT_TELL = 3, /**< the figures needed are unknown; printed as "unknown" */
 };
 
 struct vram_fit_request {
-    size_t size;            /**< sizeof(struct vram_fit_request) */
-    uint64_t size_bytes;    /**< memory still to be allocated, on each GPU; more than 0 */
-    uint64_t margin_bytes;  /**< what must stay free after it, per GPU */
-    uint32_t margin_millipercent; /**< not 0: instead of margin_bytes, thousandths of a percent of total */
-    uint32_t gpu_count;     /**< on how many GPUs, each with a memory of its own; 1 or more */
+    size_t size;           /**< sizeof(struct vram_fit_request) */
+    uint64_t size_bytes;   /**< memory still to be allocated, on each GPU; more than 0 */
+    uint64_t margin_bytes; /**< what must stay free after it, per GPU */
+    uint32_t
+        margin_millipercent; /**< not 0: instead of margin_bytes, thousandths of a percent of total */
+    uint32_t gpu_count;      /**< on how many GPUs, each with a memory of its own; 1 or more */
     const size_t *candidates; /**< positions in the snapshot; NULL: all GPUs */
     size_t candidate_count;
 };
 
-#define VRAM_FIT_REQUEST_INIT \
-    {sizeof(struct vram_fit_request), 0, VRAM_DEFAULT_MARGIN_BYTES, 0, 1, NULL, 0}
+#define VRAM_FIT_REQUEST_INIT                                                                      \
+    {                                                                                              \
+        sizeof(struct vram_fit_request), 0, VRAM_DEFAULT_MARGIN_BYTES, 0, 1, NULL, 0               \
+    }
 
 /** One candidate's arithmetic. */
 struct vram_fit_gpu {
-    size_t position;        /**< in the snapshot */
-    uint32_t answer;        /**< enum vram_answer, for this GPU alone */
+    size_t position; /**< in the snapshot */
+    uint32_t answer; /**< enum vram_answer, for this GPU alone */
     bool chosen;
-    bool usable;            /**< false: lost or denied, and so no candidate */
+    bool usable; /**< false: lost or denied, and so no candidate */
     const char *uuid;
     uint64_t free_bytes, outstanding_bytes, margin_bytes;
     int64_t headroom_bytes; /**< free - outstanding - margin; meaningful where headroom_known */
@@ -305,12 +318,12 @@ struct vram_fit_gpu {
 
 /** An answer with its arithmetic. Immutable; one allocation. */
 struct vram_fit {
-    uint32_t answer;        /**< enum vram_answer */
-    uint32_t gpu_count;     /**< as asked */
-    uint64_t size_bytes;    /**< as asked */
-    uint64_t margin_bytes;  /**< the largest that applied */
-    uint64_t waiters;       /**< requests that wait for room; unknown without a daemon */
-    bool promises_counted;  /**< false: no daemon, so nobody's promises were subtracted */
+    uint32_t answer;       /**< enum vram_answer */
+    uint32_t gpu_count;    /**< as asked */
+    uint64_t size_bytes;   /**< as asked */
+    uint64_t margin_bytes; /**< the largest that applied */
+    uint64_t waiters;      /**< requests that wait for room; unknown without a daemon */
+    bool promises_counted; /**< false: no daemon, so nobody's promises were subtracted */
     size_t count;
     const struct vram_fit_gpu *gpus; /**< every candidate, in the request's order */
 };
@@ -347,7 +360,7 @@ enum vram_object {
 };
 
 enum vram_value_type {
-    VRAM_VALUE_NONE = 0,    /**< unknown: null in JSON, empty in CSV, "–" in tables */
+    VRAM_VALUE_NONE = 0, /**< unknown: null in JSON, empty in CSV, "–" in tables */
     VRAM_VALUE_NUMBER = 1,
     VRAM_VALUE_SIGNED = 2,
     VRAM_VALUE_TEXT = 3,
@@ -365,7 +378,7 @@ enum vram_unit {
 
 /** A value as a field has it. `text` belongs to the object, but for `kind`, which is static. */
 struct vram_value {
-    uint32_t type;          /**< enum vram_value_type */
+    uint32_t type; /**< enum vram_value_type */
     uint64_t number;
     int64_t signed_number;
     bool truth;
@@ -374,10 +387,10 @@ struct vram_value {
 
 /** One field of an object: the one place where its key, title and meaning stand. */
 struct vram_field {
-    const char *key;        /**< in JSON and CSV */
-    const char *title;      /**< in tables */
-    const char *help;       /**< one sentence */
-    uint32_t unit;          /**< enum vram_unit */
+    const char *key;   /**< in JSON and CSV */
+    const char *title; /**< in tables */
+    const char *help;  /**< one sentence */
+    uint32_t unit;     /**< enum vram_unit */
 };
 
 /** The fields of a kind of object, in the order of JSON. Never fails. Since 0.1. */
@@ -461,12 +474,13 @@ enum vram_severity {
 };
 
 struct vram_finding {
-    const char *id;         /**< "D02", stable; facts have none: NULL */
-    uint32_t severity;      /**< enum vram_severity */
-    const char *title;      /**< what it is about, or a fact's name */
-    const char *cause;      /**< what is wrong, or a fact's value */
-    const char *evidence;   /**< what it was told by; NULL: nothing to show */
-    const char *remedy;     /**< the command or step that mends it, lines separated by '\n'; NULL: none */
+    const char *id;       /**< "D02", stable; facts have none: NULL */
+    uint32_t severity;    /**< enum vram_severity */
+    const char *title;    /**< what it is about, or a fact's name */
+    const char *cause;    /**< what is wrong, or a fact's value */
+    const char *evidence; /**< what it was told by; NULL: nothing to show */
+    const char
+        *remedy; /**< the command or step that mends it, lines separated by '\n'; NULL: none */
 };
 
 /** What the doctor found. */
@@ -480,7 +494,8 @@ VRAM_API VRAM_MUST_CHECK int vram_diagnose(struct vram *vram, struct vram_report
 /** How many findings; facts first, then the most telling problem first. Since 0.1. */
 VRAM_API size_t vram_report_count(const struct vram_report *report);
 /** The finding at `position`, NULL beyond the last. Since 0.1. */
-VRAM_API const struct vram_finding *vram_report_finding(const struct vram_report *report, size_t position);
+VRAM_API const struct vram_finding *vram_report_finding(const struct vram_report *report,
+                                                        size_t position);
 /** Frees the report. Returns NULL. Since 0.1. */
 VRAM_API struct vram_report *vram_report_free(struct vram_report *report);
 

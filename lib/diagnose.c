@@ -20,7 +20,8 @@ static void tell(void *data, const char *name, const char *value)
     }
 }
 
-static int tell_facts(struct vram *vram, const struct vram_snapshot *snapshot, struct vram_report *report)
+static int tell_facts(struct vram *vram, const struct vram_snapshot *snapshot,
+                      struct vram_report *report)
 {
     struct telling telling = {report, 0};
     tell(&telling, "vram", vram_version());

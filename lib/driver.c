@@ -28,7 +28,9 @@ static bool version_number(const char *text, unsigned *ret_number)
     unsigned major, minor = 0;
     char separator;
     int fields = sscanf(text, "%u%c%u", &major, &separator, &minor);
-    if (fields < 1 || major > 100000 || (fields > 1 && separator != '.' && separator != '_' && !isspace((unsigned char)separator))) {
+    if (fields < 1 || major > 100000 ||
+        (fields > 1 && separator != '.' && separator != '_' &&
+         !isspace((unsigned char)separator))) {
         return false;
     }
     *ret_number = major * 1000 + (fields == 3 && minor < 1000 ? minor : 0);
@@ -97,8 +99,9 @@ static int scenario_path(const char *spec, char *path, size_t size)
 {
     const char *at = strrchr(spec, '@');
     int length = (int)(at ? (size_t)(at - spec) : strlen(spec));
-    int n = strchr(spec, '/') ? snprintf(path, size, "%.*s", length, spec)
-                              : snprintf(path, size, "%s/profiles/%.*s.scenario", sim_directory(), length, spec);
+    int n = strchr(spec, '/')
+                ? snprintf(path, size, "%.*s", length, spec)
+                : snprintf(path, size, "%s/profiles/%.*s.scenario", sim_directory(), length, spec);
     return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
@@ -112,12 +115,12 @@ static int choose_generation(const char *spec, size_t prefix, const char *scenar
     }
     int r = scenario_version(scenario, &version);
     if (r == -EINVAL) {
-        return err_set(err, -EINVAL, "bad_simulation", "%s does not begin with a line 'driver VERSION'",
-                       scenario);
+        return err_set(err, -EINVAL, "bad_simulation",
+                       "%s does not begin with a line 'driver VERSION'", scenario);
     }
     if (r < 0) {
-        return err_set(err, -ENOENT, "no_such_simulation", "there is no simulated machine '%s': %s: %s",
-                       spec, scenario, strerror(-r));
+        return err_set(err, -ENOENT, "no_such_simulation",
+                       "there is no simulated machine '%s': %s: %s", spec, scenario, strerror(-r));
     }
     r = find_generation(version, name, size);
     return r < 0 ? err_set(err, -ENOENT, "no_simulation",
@@ -156,7 +159,8 @@ int driver_parse(struct driver *ret_driver, const char *text, struct err *err)
         r = driver.path ? 0 : err_no_memory(err);
     } else if (strcmp(text, "auto") != 0 && strcmp(text, "nvml") != 0) {
         r = err_set(err, -EINVAL, "bad_driver",
-                    "'%.64s' is not a driver; use auto, nvml, nvml:/path/to/library or sim:NAME", text);
+                    "'%.64s' is not a driver; use auto, nvml, nvml:/path/to/library or sim:NAME",
+                    text);
     }
     if (r < 0) {
         driver_done(&driver);

@@ -11,14 +11,14 @@
 /* How a value is stored and what it becomes. */
 enum storage {
     STORED_U32,
-    STORED_U64,       /* VRAM_UNKNOWN becomes none */
-    STORED_TEXT,      /* NULL becomes none */
+    STORED_U64,  /* VRAM_UNKNOWN becomes none */
+    STORED_TEXT, /* NULL becomes none */
     STORED_BOOL,
-    STORED_STATE,     /* enum vram_gpu_state */
-    STORED_MEMORY,    /* enum vram_memory_kind */
-    STORED_ANSWER,    /* enum vram_answer */
-    STORED_KINDS,     /* VRAM_PROCESS_… */
-    STORED_HEADROOM,  /* of a struct vram_gpu, with the default margin */
+    STORED_STATE,    /* enum vram_gpu_state */
+    STORED_MEMORY,   /* enum vram_memory_kind */
+    STORED_ANSWER,   /* enum vram_answer */
+    STORED_KINDS,    /* VRAM_PROCESS_… */
+    STORED_HEADROOM, /* of a struct vram_gpu, with the default margin */
     STORED_FIT_HEADROOM,
 };
 
@@ -28,7 +28,8 @@ struct row {
 };
 
 #define GPU_FIELDS(X)                                                                              \
-    X(U32, index, NONE, "index", "GPU", "the driver's number of the GPU; of a MIG instance, its card's") \
+    X(U32, index, NONE, "index", "GPU",                                                            \
+      "the driver's number of the GPU; of a MIG instance, its card's")                             \
     X(TEXT, uuid, NONE, "uuid", "UUID", "the GPU's name for life")                                 \
     X(TEXT, name, NONE, "name", "NAME", "the product's name")                                      \
     X(TEXT, pci, NONE, "pci", "PCI", "its address on the bus")                                     \

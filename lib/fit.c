@@ -91,12 +91,14 @@ static void weigh(struct vram_fit_gpu *line, const struct vram_gpu *gpu, size_t 
 static bool shares_pool(const struct vram_snapshot *snapshot, const struct vram_fit_gpu *a,
                         const struct vram_fit_gpu *b)
 {
-    return vram_snapshot_gpu(snapshot, a->position)->pool == vram_snapshot_gpu(snapshot, b->position)->pool;
+    return vram_snapshot_gpu(snapshot, a->position)->pool ==
+           vram_snapshot_gpu(snapshot, b->position)->pool;
 }
 
 /* Whether candidate `i` stands for its memory: it has the best answer of those that share it, which may
  * differ, as they are asked one after the other. Of equals the first stands. */
-static bool stands_for_pool(const struct vram_snapshot *snapshot, const struct vram_fit *fit, size_t i)
+static bool stands_for_pool(const struct vram_snapshot *snapshot, const struct vram_fit *fit,
+                            size_t i)
 {
     static const unsigned ranks[] = {
         [VRAM_FITS] = 0, [VRAM_CANNOT_TELL] = 1, [VRAM_NOT_NOW] = 2, [VRAM_NEVER] = 3};
@@ -123,7 +125,8 @@ static size_t count_pools(const struct vram_snapshot *snapshot, const struct vra
 }
 
 /* The fullest GPU on which it still fits and whose memory is not chosen yet; -1: none. */
-static int fullest(const struct vram_snapshot *snapshot, const struct vram_fit_gpu *lines, size_t count)
+static int fullest(const struct vram_snapshot *snapshot, const struct vram_fit_gpu *lines,
+                   size_t count)
 {
     int best = -1;
     for (size_t i = 0; i < count; i++) {
@@ -138,7 +141,8 @@ static int fullest(const struct vram_snapshot *snapshot, const struct vram_fit_g
     return best;
 }
 
-static void decide(const struct vram_snapshot *snapshot, struct vram_fit *fit, struct vram_fit_gpu *lines)
+static void decide(const struct vram_snapshot *snapshot, struct vram_fit *fit,
+                   struct vram_fit_gpu *lines)
 {
     size_t wanted = fit->gpu_count;
     size_t fits = count_pools(snapshot, fit, VRAM_FITS);
@@ -207,7 +211,8 @@ int vram_fit(const struct vram_snapshot *snapshot, const struct vram_fit_request
         any_usable |= lines[i].usable;
         fit->promises_counted |= gpu->outstanding_bytes != VRAM_UNKNOWN;
         uint64_t margin = lines[i].margin_bytes;
-        if (margin != VRAM_UNKNOWN && (fit->margin_bytes == VRAM_UNKNOWN || margin > fit->margin_bytes)) {
+        if (margin != VRAM_UNKNOWN &&
+            (fit->margin_bytes == VRAM_UNKNOWN || margin > fit->margin_bytes)) {
             fit->margin_bytes = margin;
         }
     }

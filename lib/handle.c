@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define DEFAULT_CALL_TIMEOUT_NS 10000000000ull
-#define REST_AFTER_NS           30000000000ull
+#define REST_AFTER_NS 30000000000ull
 #define ERROR_SLOTS 32 /* threads whose last error is remembered */
 
 struct error_slot {
@@ -82,11 +82,13 @@ int handle_fail(struct vram *vram, const struct err *err)
 static const struct err *last_error(const struct vram *vram)
 {
     static const struct err none = {.code = "none", .message = "no error"};
-    static const struct err no_handle = {.code = "no_handle", .message = "the handle could not be made"};
+    static const struct err no_handle = {.code = "no_handle",
+                                         .message = "the handle could not be made"};
     if (!vram) {
         return &no_handle;
     }
-    struct vram *writable = (struct vram *)(uintptr_t)vram; /* a lock is no part of what is promised */
+    struct vram *writable =
+        (struct vram *)(uintptr_t)vram; /* a lock is no part of what is promised */
     pthread_mutex_lock(&writable->error_lock);
     const struct error_slot *slot = find_slot(writable, false);
     pthread_mutex_unlock(&writable->error_lock);
@@ -133,12 +135,16 @@ static void renew_after_fork(struct vram *vram)
         return;
     }
     int expected = mark == MARK_OURS ? MARK_OURS : MARK_FORKED;
-    if (mark != MARK_RENEWING && atomic_compare_exchange_strong(vram->mark, &expected, MARK_RENEWING)) {
+    if (mark != MARK_RENEWING &&
+        atomic_compare_exchange_strong(vram->mark, &expected, MARK_RENEWING)) {
+        if (pthread_mutex_trylock(&vram->lock) == 0) {
+            identities_free(vram->identities);
+        } /* else another thread was writing in them at the time of the fork: they are left alone */
         (void)pthread_mutex_init(&vram->lock, NULL);
         (void)pthread_mutex_init(&vram->error_lock, NULL);
         sampler_abandon(vram->sampler);
         vram->sampler = NULL;
-        vram->identities = NULL; /* another thread may have been writing in it; it is small */
+        vram->identities = NULL;
         vram->owner = getpid();
         atomic_store(vram->mark, MARK_OURS);
     }
@@ -291,7 +297,8 @@ static int prepare(struct vram *vram, struct err *err)
     return vram->sampler && vram->identities ? 0 : err_no_memory(err);
 }
 
-int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot, struct err *err)
+int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot,
+                struct err *err)
 {
     struct board board;
     renew_after_fork(vram);

@@ -13,7 +13,8 @@ const char *handle_root(const struct vram *vram);
 const struct driver *handle_driver(const struct vram *vram);
 
 /* As vram_snapshot_take(), with the error for the caller too. */
-int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot, struct err *err);
+int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot,
+                struct err *err);
 
 /* What the open source says of itself; nothing where none is open. */
 void handle_describe(struct vram *vram, source_fact_function fact, void *data);

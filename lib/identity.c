@@ -144,7 +144,8 @@ static void read_user(struct identities *identities, int directory, struct ident
     }
     /* Processes that may not be dumped belong to root here, whoever runs them. */
     if (!known || uid == 0) {
-        known = read_at(directory, "status", text, sizeof(text)) > 0 && proc_uid_parse(text, &uid) == 0;
+        known =
+            read_at(directory, "status", text, sizeof(text)) > 0 && proc_uid_parse(text, &uid) == 0;
     }
     if (known) {
         (void)text_copy(identity->user, sizeof(identity->user), user_name(identities, uid));

@@ -129,14 +129,16 @@ static void parse_path(const char *path, size_t length, char *container, char *u
         /* A container's own scope is not a unit that anyone wrote. */
         bool is_container =
             take_container_id(path, part, container) || take_lxc_name(path, part, container);
-        if (!is_container && (ends_with(path, part, ".service") || ends_with(path, part, ".scope"))) {
+        if (!is_container &&
+            (ends_with(path, part, ".service") || ends_with(path, part, ".scope"))) {
             copy(unit, PROC_UNIT_MAX, path, part);
         }
         path += part + 1;
     }
 }
 
-void proc_cgroup_parse(const char *text, char container[PROC_CONTAINER_MAX], char unit[PROC_UNIT_MAX])
+void proc_cgroup_parse(const char *text, char container[PROC_CONTAINER_MAX],
+                       char unit[PROC_UNIT_MAX])
 {
     container[0] = unit[0] = '\0';
     while (*text) {

@@ -13,7 +13,7 @@
 #define STACK_SIZE ((size_t)1 << 20)
 /* One thread may be stuck in one device while another goes on; two stuck threads mean the driver. */
 #define MOST_STUCK 2
-#define TAKE_BITS  3 /* in VRAM_TAKE_ALL */
+#define TAKE_BITS 3 /* in VRAM_TAKE_ALL */
 
 /* An open source and the threads that are inside it. The last to leave a discarded one closes it. */
 struct opened {
@@ -39,9 +39,9 @@ struct sampler {
     struct source_config config;
     uint64_t limit_ns;
 
-    unsigned threads;            /* that exist, stuck ones included */
-    unsigned stuck;              /* of them, given up */
-    pthread_t worker;            /* the one that is not stuck */
+    unsigned threads; /* that exist, stuck ones included */
+    unsigned stuck;   /* of them, given up */
+    pthread_t worker; /* the one that is not stuck */
     bool has_worker;
     bool ending;                 /* no thread starts anything new */
     bool orphaned;               /* its owner has left: the last thread frees it */
@@ -49,19 +49,19 @@ struct sampler {
     struct opened *opened;       /* NULL: the source is not open */
 
     uint64_t asked, begun, served; /* tickets */
-    unsigned wanting[TAKE_BITS]; /* callers inside sampler_sample() by what they want */
-    uint32_t pass_take;          /* what the current pass asks for */
-    bool resume;                 /* go on with the current pass: its first thread was given up */
-    int result;                  /* of the pass that served last */
+    unsigned wanting[TAKE_BITS];   /* callers inside sampler_sample() by what they want */
+    uint32_t pass_take;            /* what the current pass asks for */
+    bool resume;                   /* go on with the current pass: its first thread was given up */
+    int result;                    /* of the pass that served last */
     struct err err;
-    bool driver_hung;            /* the driver as a whole */
+    bool driver_hung; /* the driver as a whole */
     const char *driver_call;
     uint64_t driver_since_ns;
 
     struct source_identity identity;
     size_t count;
     struct board_entry *entries;
-    bool *done;                  /* devices reported in the current pass */
+    bool *done; /* devices reported in the current pass */
 };
 
 static uint64_t now_ns(void)
@@ -159,7 +159,8 @@ static bool sink_skip(struct source_sink *sink, size_t device)
     return skip;
 }
 
-static int sink_device(struct source_sink *sink, size_t device, struct source_gpu *gpus, size_t count)
+static int sink_device(struct source_sink *sink, size_t device, struct source_gpu *gpus,
+                       size_t count)
 {
     struct source_watch *watch = watch_of(sink);
     struct sampler *s = watch->sampler;
@@ -422,7 +423,8 @@ static int start_worker(struct sampler *s, struct err *err)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)pthread_attr_destroy(&attributes);
     if (r != 0) {
-        return err_set(err, -ENOMEM, "out_of_memory", "no thread could be started: %s", strerror(r));
+        return err_set(err, -ENOMEM, "out_of_memory", "no thread could be started: %s",
+                       strerror(r));
     }
     s->threads++;
     s->has_worker = true;
@@ -433,7 +435,8 @@ static int start_worker(struct sampler *s, struct err *err)
 
 static void wait_until(struct sampler *s, uint64_t deadline_ns)
 {
-    struct timespec deadline = {(time_t)(deadline_ns / 1000000000u), (long)(deadline_ns % 1000000000u)};
+    struct timespec deadline = {(time_t)(deadline_ns / 1000000000u),
+                                (long)(deadline_ns % 1000000000u)};
     (void)pthread_cond_timedwait(&s->changed, &s->lock, &deadline);
 }
 
@@ -499,7 +502,8 @@ static int answer(struct sampler *s, bool served, struct board *ret_board, struc
     if (!served && !s->count) {
         uint64_t tenths = (now_ns() - s->driver_since_ns) / 100000000u;
         return err_set(err, -ETIMEDOUT, "driver_hung",
-                       "the NVIDIA driver does not answer: %s has not returned for %" PRIu64 ".%u s",
+                       "the NVIDIA driver does not answer: %s has not returned for %" PRIu64
+                       ".%u s",
                        s->driver_call, tenths / 10, (unsigned)(tenths % 10));
     }
     return copy_board(s, ret_board, err);
@@ -564,7 +568,8 @@ void sampler_free(struct sampler *s)
     pthread_mutex_lock(&s->lock);
     s->ending = true;
     if (s->opened && !s->has_worker) {
-        (void)start_worker(s, NULL); /* the last one was given up: somebody has to close the source */
+        (void)start_worker(s,
+                           NULL); /* the last one was given up: somebody has to close the source */
     }
     pthread_cond_broadcast(&s->changed);
     /* The source's own closing is a driver call too, with the same patience. */
@@ -588,10 +593,22 @@ void sampler_free(struct sampler *s)
 
 void sampler_abandon(struct sampler *s)
 {
-    /* A thread inside the driver at the time of the fork left the driver's locks taken: then the source is
-     * left alone. The lock and the condition belong to threads that do not exist here. */
-    if (s && !s->active && !s->stuck && s->opened && !s->opened->users) {
+    /* A thread that was inside at the time of the fork left locks taken and structures half changed: then all is
+     * left as it is. The condition's waiters are threads that do not exist here. */
+    if (!s || pthread_mutex_trylock(&s->lock) != 0) {
+        return;
+    }
+    bool quiet = !s->active && !s->stuck && (!s->opened || !s->opened->users);
+    pthread_mutex_unlock(&s->lock);
+    if (!quiet) {
+        return;
+    }
+    if (s->opened) {
         s->ops->abandon(s->opened->source);
         free(s->opened);
     }
+    clear_entries(s, 0);
+    free(s->entries);
+    free(s->done);
+    free(s);
 }

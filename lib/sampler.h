@@ -24,7 +24,8 @@ struct sampler *sampler_new(const struct source_ops *ops, const struct source_co
  * -ETIMEDOUT: the driver as a whole does not answer and nothing is known from before; else the source's
  * failure.
  */
-int sampler_sample(struct sampler *sampler, uint32_t take, struct board *ret_board, struct err *err);
+int sampler_sample(struct sampler *sampler, uint32_t take, struct board *ret_board,
+                   struct err *err);
 
 /* What the source says of itself; nothing where it is not open or busy. */
 void sampler_describe(struct sampler *sampler, source_fact_function fact, void *data);

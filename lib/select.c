@@ -68,7 +68,8 @@ static bool parse_pci(const char *text, unsigned address[4])
     return true;
 }
 
-static int by_pci(const struct vram_snapshot *snapshot, const unsigned wanted[4], struct found *found)
+static int by_pci(const struct vram_snapshot *snapshot, const unsigned wanted[4],
+                  struct found *found)
 {
     for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
         unsigned address[4];
@@ -87,7 +88,8 @@ static bool has_prefix(const char *uuid, const char *text, size_t length)
         return false;
     }
     bool bare = strncasecmp(uuid, "GPU-", 4) == 0 || strncasecmp(uuid, "MIG-", 4) == 0;
-    return strncasecmp(uuid, text, length) == 0 || (bare && strncasecmp(uuid + 4, text, length) == 0);
+    return strncasecmp(uuid, text, length) == 0 ||
+           (bare && strncasecmp(uuid + 4, text, length) == 0);
 }
 
 static int by_uuid(const struct vram_snapshot *snapshot, const char *text, size_t length,
@@ -99,7 +101,8 @@ static int by_uuid(const struct vram_snapshot *snapshot, const char *text, size_
         if (has_prefix(uuid, text, length)) {
             position = i;
             count++;
-            if (strlen(uuid) == length) { /* named whole: longer ones that begin alike do not matter */
+            if (strlen(uuid) ==
+                length) { /* named whole: longer ones that begin alike do not matter */
                 count = 1;
                 break;
             }
@@ -125,7 +128,8 @@ int vram_select(const struct vram_snapshot *snapshot, const char *selector, size
     }
     if (parse_pci(selector, address)) {
         r = by_pci(snapshot, address, &found);
-    } else if (is_number(selector, digits) && (selector[digits] == '\0' || selector[digits] == ':')) {
+    } else if (is_number(selector, digits) &&
+               (selector[digits] == '\0' || selector[digits] == ':')) {
         r = by_number(snapshot, selector, &found);
     } else if (strspn(selector, "0123456789abcdefABCDEFgpumiGPUMI-/") == length) {
         r = by_uuid(snapshot, selector, length, &found);
@@ -196,8 +200,8 @@ static int next_entry(const struct vram_snapshot *snapshot, const char **list, c
 }
 
 /* Whether an entry before this one names the same GPU. */
-static bool is_named_before(const struct vram_snapshot *snapshot, const char *list, const char *order,
-                            const struct entry *entry)
+static bool is_named_before(const struct vram_snapshot *snapshot, const char *list,
+                            const char *order, const struct entry *entry)
 {
     struct entry earlier;
     while (next_entry(snapshot, &list, order, &earlier) > 0 && earlier.text != entry->text) {
@@ -208,8 +212,8 @@ static bool is_named_before(const struct vram_snapshot *snapshot, const char *li
     return false;
 }
 
-static int walk_visible(const struct vram_snapshot *snapshot, const char *visible, const char *order,
-                        struct found *found)
+static int walk_visible(const struct vram_snapshot *snapshot, const char *visible,
+                        const char *order, struct found *found)
 {
     struct entry entry;
     const char *rest = visible;
@@ -221,8 +225,8 @@ static int walk_visible(const struct vram_snapshot *snapshot, const char *visibl
     return r < 0 ? r : (int)found->count;
 }
 
-int vram_select_visible(const struct vram_snapshot *snapshot, const char *visible, const char *order,
-                        size_t *ret_positions, size_t capacity)
+int vram_select_visible(const struct vram_snapshot *snapshot, const char *visible,
+                        const char *order, size_t *ret_positions, size_t capacity)
 {
     struct found found = {ret_positions, capacity, 0}, none = {NULL, 0, 0};
     if (!visible) {

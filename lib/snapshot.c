@@ -34,7 +34,8 @@ static void *place(struct layout *layout, size_t size, size_t alignment)
     return at;
 }
 
-#define PLACE_ARRAY(layout, type, count) ((type *)place(layout, (count) * sizeof(type), _Alignof(type)))
+#define PLACE_ARRAY(layout, type, count)                                                           \
+    ((type *)place(layout, (count) * sizeof(type), _Alignof(type)))
 
 /* NULL for "": an unknown text. */
 static const char *place_text(struct layout *layout, const char *text)
@@ -55,7 +56,9 @@ static void fill_process(struct layout *layout, struct vram_process *to,
     char number[24];
     (void)snprintf(number, sizeof(number), "pid_%" PRIu32, from->pid);
     bool visible = who && who->visible;
-    const char *name = visible && who->name[0] ? who->name : from->name && from->name[0] ? from->name : number;
+    const char *name = visible && who->name[0]       ? who->name
+                       : from->name && from->name[0] ? from->name
+                                                     : number;
     struct vram_process process = {
         .pid = from->pid,
         .kind = from->kind,
@@ -77,7 +80,8 @@ static void fill_process(struct layout *layout, struct vram_process *to,
 static int by_size(const void *a, const void *b)
 {
     const struct vram_process *left = a, *right = b;
-    bool left_known = left->used_bytes != VRAM_UNKNOWN, right_known = right->used_bytes != VRAM_UNKNOWN;
+    bool left_known = left->used_bytes != VRAM_UNKNOWN,
+         right_known = right->used_bytes != VRAM_UNKNOWN;
     if (left_known != right_known) {
         return left_known ? -1 : 1;
     }
@@ -94,7 +98,8 @@ static int lay_processes(struct layout *layout, const struct source_gpu *from,
     for (size_t i = 0; i < from->process_count; i++) {
         const struct identity *who = NULL;
         if (!from->pids_are_foreign) {
-            int r = identities_find(identities, from->processes[i].pid, take & VRAM_TAKE_COMMANDS, &who);
+            int r = identities_find(identities, from->processes[i].pid, take & VRAM_TAKE_COMMANDS,
+                                    &who);
             if (r < 0) {
                 return r;
             }
@@ -130,8 +135,9 @@ static uint32_t pool_of(const struct vram_gpu *gpus, size_t count, const struct 
     for (size_t i = 0; gpus && i < count; i++) {
         const struct vram_gpu *other = &gpus[i];
         if (gpu->memory_kind == VRAM_MEMORY_MIG && other->memory_kind == VRAM_MEMORY_MIG &&
-            gpu->gpu_instance_id != VRAM_UNKNOWN && other->gpu_instance_id == gpu->gpu_instance_id &&
-            other->parent_uuid && strcmp(other->parent_uuid, gpu->parent_uuid) == 0) {
+            gpu->gpu_instance_id != VRAM_UNKNOWN &&
+            other->gpu_instance_id == gpu->gpu_instance_id && other->parent_uuid &&
+            strcmp(other->parent_uuid, gpu->parent_uuid) == 0) {
             return other->pool;
         }
     }
@@ -370,7 +376,8 @@ size_t vram_snapshot_problem_count(const struct vram_snapshot *snapshot)
     return snapshot->problem_count;
 }
 
-const struct vram_problem *vram_snapshot_problem(const struct vram_snapshot *snapshot, size_t position)
+const struct vram_problem *vram_snapshot_problem(const struct vram_snapshot *snapshot,
+                                                 size_t position)
 {
     return position < snapshot->problem_count ? &snapshot->problems[position] : NULL;
 }

@@ -114,7 +114,8 @@ static int no_such_gpu(struct vram *vram, uint32_t index, size_t count)
 {
     struct err err = {0};
     if (count) {
-        (void)err_set(&err, -ENODEV, "no_such_gpu", "there is no GPU %u; this machine has %zu", index, count);
+        (void)err_set(&err, -ENODEV, "no_such_gpu", "there is no GPU %u; this machine has %zu",
+                      index, count);
     } else {
         (void)err_set(&err, -ENODEV, "no_gpu", "the driver works and knows no GPU");
     }
@@ -166,21 +167,24 @@ static int decide(struct vram *vram, const struct vram_snapshot *snapshot, size_
     if (r < 0) {
         struct err err = {0};
         const char *state = vram_gpu_state_name(vram_snapshot_gpu(snapshot, position)->state);
-        (void)(r == -ENODEV ? err_set(&err, r, "gpu_unusable", "the GPU is %s", state)
-                            : err_set(&err, r, "bad_request", "a size or margin that is no amount"));
+        (void)(r == -ENODEV
+                   ? err_set(&err, r, "gpu_unusable", "the GPU is %s", state)
+                   : err_set(&err, r, "bad_request", "a size or margin that is no amount"));
         return handle_fail(vram, &err);
     }
     r = fit->answer == VRAM_FITS;
     if (fit->answer == VRAM_CANNOT_TELL) {
         struct err err = {0};
-        (void)err_set(&err, -ENODATA, "unknown", "the driver does not tell how much memory is free");
+        (void)err_set(&err, -ENODATA, "unknown",
+                      "the driver does not tell how much memory is free");
         r = handle_fail(vram, &err);
     }
     (void)vram_fit_free(fit);
     return r;
 }
 
-int vram_tracker_can_fit(struct vram_tracker *tracker, uint64_t required_bytes, uint64_t margin_bytes)
+int vram_tracker_can_fit(struct vram_tracker *tracker, uint64_t required_bytes,
+                         uint64_t margin_bytes)
 {
     struct vram_snapshot *snapshot;
     struct vram *vram = NULL;

@@ -2,7 +2,7 @@
 #include "common/size.h"
 #include "include/vram.h"
 
-#define TEXT(number)                 #number
+#define TEXT(number) #number
 #define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
 
 const char *vram_version(void)

@@ -237,6 +237,7 @@ static int map_file(struct state_file *file, bool alone, bool persistent, const 
         file->state = map(file->fd);
         if (file->state && is_sound(file->state)) {
             if (alone && !persistent) {
+                atomic_store(&file->state->slots_used, 0); /* whoever held memory is dead */
                 state_reset(file->state, text, length, virtual_clock);
             }
             return 0;

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SONAME     "libnvidia-ml.so.1"
-#define STEM       "libnvidia-ml.so."
+#define SONAME "libnvidia-ml.so.1"
+#define STEM "libnvidia-ml.so."
 #define MOST_LINKS 8
 
 #if defined(__x86_64__)

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_ENTRIES         4096
+#define MOST_ENTRIES 4096
 #define CAP_DAC_OVERRIDE_BIT 1
 
-#define PCI_NVIDIA           0x10deu
-#define PCI_AMD              0x1002u
-#define PCI_INTEL            0x8086u
+#define PCI_NVIDIA 0x10deu
+#define PCI_AMD 0x1002u
+#define PCI_INTEL 0x8086u
 
 int machine_each(const char *root, const char *path, bool (*entry)(void *data, const char *name),
                  void *data)

@@ -14,8 +14,8 @@
 #include <sys/types.h>
 
 #define MOST_BUS_GPUS 64
-#define MOST_NODES    64
-#define MOST_GROUPS   128
+#define MOST_NODES 64
+#define MOST_GROUPS 128
 
 /* A display controller or accelerator on the PCI bus. */
 struct bus_gpu {

@@ -10,11 +10,11 @@
 #include <string.h>
 
 /* Below this it is the driver's own: contexts, page tables, what the two queries see apart. */
-#define NOTICEABLE_BYTES  (512 * MIB)
+#define NOTICEABLE_BYTES (512 * MIB)
 #define OLD_RESERVE_BYTES GIB /* what used contains beyond that where the reserve is part of it */
 
-#define MOST_HOLDERS      8
-#define MOST_DESCRIPTORS  4096
+#define MOST_HOLDERS 8
+#define MOST_DESCRIPTORS 4096
 
 /* Memory of this GPU that its list does not explain and should; 0 where there is none to speak of.
  */

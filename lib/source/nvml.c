@@ -21,8 +21,10 @@ static int start_error(struct err *err, const struct nvml_api *api, nvml_ret cod
         int result;
         const char *word, *message;
     } known[] = {
-        {NVML_DRIVER_NOT_LOADED, -ENODEV, "driver_not_loaded", "the NVIDIA kernel driver is not loaded"},
-        {NVML_NO_PERMISSION, -EACCES, "no_permission", "no permission to talk to the NVIDIA driver"},
+        {NVML_DRIVER_NOT_LOADED, -ENODEV, "driver_not_loaded",
+         "the NVIDIA kernel driver is not loaded"},
+        {NVML_NO_PERMISSION, -EACCES, "no_permission",
+         "no permission to talk to the NVIDIA driver"},
         {NVML_LIB_RM_VERSION_MISMATCH, -EPROTO, "version_mismatch",
          "the driver's library and its kernel module have different versions"},
         {NVML_OPERATING_SYSTEM, -ENODEV, "driver_blocked",
@@ -39,8 +41,9 @@ static int start_error(struct err *err, const struct nvml_api *api, nvml_ret cod
         }
     }
     if (!r) {
-        r = err_set(err, -ENODEV, "driver_failed", "the NVIDIA driver does not start: %s (%d from %s)",
-                    nvml_return_text(code), code, api->names.init);
+        r = err_set(err, -ENODEV, "driver_failed",
+                    "the NVIDIA driver does not start: %s (%d from %s)", nvml_return_text(code),
+                    code, api->names.init);
     }
     err->driver_code = code;
     return r;
@@ -75,7 +78,8 @@ static int read_versions(struct nvml *nvml, struct source_watch *watch)
         return -ECANCELED;
     }
     if (version_known) {
-        (void)text_copy_n(nvml->identity.version, sizeof(nvml->identity.version), text, sizeof(text));
+        (void)text_copy_n(nvml->identity.version, sizeof(nvml->identity.version), text,
+                          sizeof(text));
     }
     if (cuda_known && cuda > 0) {
         (void)snprintf(nvml->identity.cuda, sizeof(nvml->identity.cuda), "%d.%d", cuda / 1000,
@@ -159,7 +163,8 @@ static int start(struct nvml *nvml, struct source_watch *watch, struct err *err)
     bool all_asleep = count && asleep == (size_t)count && !nvml->config.wake;
     int r = all_asleep ? 0 : initialise(nvml, watch, err);
     if (r == 0 && !nvml->gpus) {
-        r = managed ? adopt_kernel_gpus(nvml, gpus, (size_t)count, err) : count_gpus(nvml, watch, err);
+        r = managed ? adopt_kernel_gpus(nvml, gpus, (size_t)count, err)
+                    : count_gpus(nvml, watch, err);
     }
     free(gpus);
     return r;
@@ -187,7 +192,8 @@ static int choose_simulation(struct nvml *nvml, struct err *err)
         return 0;
     }
     if (!symbol || !other) {
-        return err_set(err, -ENODEV, "library_broken", "%s is not the simulated driver", nvml->api.path);
+        return err_set(err, -ENODEV, "library_broken", "%s is not the simulated driver",
+                       nvml->api.path);
     }
     memcpy(&select, &symbol, sizeof(select));
     memcpy(&complaint, &other, sizeof(complaint));
@@ -232,8 +238,8 @@ static void nvml_abandon(void *source)
     release(source, false);
 }
 
-static int nvml_open(void **ret_source, const struct source_config *config, struct source_watch *watch,
-                     struct err *err)
+static int nvml_open(void **ret_source, const struct source_config *config,
+                     struct source_watch *watch, struct err *err)
 {
     struct nvml *nvml = calloc(1, sizeof(*nvml));
     if (!nvml) {
@@ -259,8 +265,8 @@ static int nvml_open(void **ret_source, const struct source_config *config, stru
     return 0;
 }
 
-static int nvml_sample(void *source, uint32_t take, struct source_sink *sink, struct source_watch *watch,
-                       struct err *err)
+static int nvml_sample(void *source, uint32_t take, struct source_sink *sink,
+                       struct source_watch *watch, struct err *err)
 {
     struct nvml *nvml = source;
     bool resting = nvml_is_resting(nvml, nvml_now_ns());
@@ -283,7 +289,8 @@ static int nvml_sample(void *source, uint32_t take, struct source_sink *sink, st
         }
         int r = nvml_gpu_sample(nvml, i, take, sink, watch);
         if (r == -EAGAIN) {
-            return err_set(err, r, "driver_restarted", "the NVIDIA driver was shut down underneath");
+            return err_set(err, r, "driver_restarted",
+                           "the NVIDIA driver was shut down underneath");
         }
         if (r < 0) {
             return r == -ENOMEM ? err_no_memory(err) : r;
@@ -300,7 +307,8 @@ static void describe_memory(const struct nvml *nvml, source_fact_function fact, 
     if (nvml->api.memory_v2 && gpu && !gpu->no_memory_v2) {
         fact(data, "memory query", "nvmlDeviceGetMemoryInfo_v2, structure version 0x02000028");
     } else {
-        fact(data, "memory query", "nvmlDeviceGetMemoryInfo; used includes what the driver reserves");
+        fact(data, "memory query",
+             "nvmlDeviceGetMemoryInfo; used includes what the driver reserves");
     }
 }
 
@@ -309,12 +317,14 @@ static void describe_lists(const struct nvml *nvml, source_fact_function fact, v
     static const char *const names[] = {"compute processes", "graphics processes", "MPS processes"};
     for (int list = 0; list < NVML_LIST_KINDS; list++) {
         const struct nvml_list_state *state = nvml->gpu_count ? &nvml->gpus[0].lists[list] : NULL;
-        const char *call = nvml_list_name(&nvml->api, (enum nvml_list)list, state ? state->skipped : 0);
+        const char *call =
+            nvml_list_name(&nvml->api, (enum nvml_list)list, state ? state->skipped : 0);
         char text[160];
         if (!call) {
             (void)snprintf(text, sizeof(text), "not known to this driver");
         } else if (state && state->entry_size) {
-            (void)snprintf(text, sizeof(text), "%s, entries of %u bytes (%s)", call, state->entry_size,
+            (void)snprintf(text, sizeof(text), "%s, entries of %u bytes (%s)", call,
+                           state->entry_size,
                            state->entry_size_checked ? "seen" : "by the driver's generation");
         } else {
             (void)snprintf(text, sizeof(text), "%s", call);
@@ -331,7 +341,8 @@ static void nvml_describe(void *source, source_fact_function fact, void *data)
     describe_lists(nvml, fact, data);
     fact(data, "temperature query",
          nvml->api.temperature_v ? "nvmlDeviceGetTemperatureV"
-                                 : nvml->api.temperature ? "nvmlDeviceGetTemperature" : "none");
+         : nvml->api.temperature ? "nvmlDeviceGetTemperature"
+                                 : "none");
 }
 
 const struct source_ops nvml_source = {

@@ -64,7 +64,7 @@
 /* The loaded library. Functions that it lacks are NULL. */
 struct nvml_api {
     void *library;
-    char path[256]; /* the file that was loaded */
+    char path[256];     /* the file that was loaded */
     bool entries_of_32; /* its _v3 lists have entries of 32 bytes: 535.43 to 535.86 */
 #define NVML_FIELD(field, parameters, ...) nvml_ret(*field) parameters;
     NVML_FUNCTIONS(NVML_FIELD)
@@ -85,23 +85,23 @@ enum nvml_list {
 };
 
 struct nvml_list_state {
-    unsigned skipped;   /* rungs from the top that answered "no such function" */
-    uint32_t capacity;  /* entries that the buffer holds */
+    unsigned skipped;  /* rungs from the top that answered "no such function" */
+    uint32_t capacity; /* entries that the buffer holds */
     unsigned char *buffer;
-    unsigned entry_size; /* of the last list that had entries, 0: none yet */
+    unsigned entry_size;     /* of the last list that had entries, 0: none yet */
     bool entry_size_checked; /* it was seen in the bytes, not only inferred */
 };
 
 /* One physical device. */
 struct nvml_gpu {
     uint32_t index;
-    nvml_device handle;    /* NULL: not acquired, or lost */
+    nvml_device handle; /* NULL: not acquired, or lost */
     char uuid[96], name[96], pci[24];
-    bool runtime_managed;  /* the kernel may suspend it: ask before each use */
-    bool busy;             /* had a process or worked when it was last asked */
-    bool introduced;       /* its identity was handed on */
-    bool no_memory_v2;     /* the driver said that it has no such query */
-    uint64_t retry_at_ns;  /* lost: when to look for it again */
+    bool runtime_managed; /* the kernel may suspend it: ask before each use */
+    bool busy;            /* had a process or worked when it was last asked */
+    bool introduced;      /* its identity was handed on */
+    bool no_memory_v2;    /* the driver said that it has no such query */
+    uint64_t retry_at_ns; /* lost: when to look for it again */
     uint64_t retry_after_ns;
     nvml_ret lost_code;
     struct nvml_list_state lists[NVML_LIST_KINDS];
@@ -111,7 +111,7 @@ struct nvml {
     struct nvml_api api;
     struct source_config config;
     char root[256];
-    bool started;           /* nvmlInit succeeded and was not yet undone */
+    bool started; /* nvmlInit succeeded and was not yet undone */
     bool pids_are_foreign;
     struct source_identity identity;
     size_t gpu_count;
@@ -155,7 +155,7 @@ const char *nvml_list_name(const struct nvml_api *api, enum nvml_list list, unsi
 
 /* A GPU as the kernel module lists it, without NVML. */
 struct nvml_kernel_gpu {
-    char pci[24]; /* "0000:01:00.0" */
+    char pci[24];            /* "0000:01:00.0" */
     char uuid[96], name[96]; /* "" where unknown */
     bool runtime_managed, suspended;
 };

@@ -71,7 +71,8 @@ static void fill_identity(const struct nvml_gpu *state, struct source_gpu *gpu)
 }
 
 /* A device that answers nothing: who it was, and why. Takes the place of a card's pools. */
-static int report_absence(struct visit *v, struct source_sink *sink, uint32_t gpu_state, nvml_ret code)
+static int report_absence(struct visit *v, struct source_sink *sink, uint32_t gpu_state,
+                          nvml_ret code)
 {
     struct source_gpu *gpu = malloc(sizeof(*gpu));
     if (!gpu) {
@@ -80,7 +81,8 @@ static int report_absence(struct visit *v, struct source_sink *sink, uint32_t gp
     fill_identity(v->state, gpu);
     gpu->state = gpu_state;
     if (code != NVML_SUCCESS) {
-        source_gpu_problem(gpu, "device", nvml_return_word(code), "%s (%d)", nvml_return_text(code), code);
+        source_gpu_problem(gpu, "device", nvml_return_word(code), "%s (%d)", nvml_return_text(code),
+                           code);
     }
     return sink->device(sink, v->device, gpu, 1);
 }
@@ -90,14 +92,16 @@ static int identify(struct visit *v, nvml_device handle, char *uuid, char *name)
     nvml_ret code;
     char text[NVML_UUID_SIZE] = "";
     if (v->api->uuid) {
-        CALL(code, v->watch, v->device, v->api->names.uuid, v->api->uuid(handle, text, sizeof(text)));
+        CALL(code, v->watch, v->device, v->api->names.uuid,
+             v->api->uuid(handle, text, sizeof(text)));
         if (code == NVML_SUCCESS) {
             (void)text_copy_n(uuid, sizeof(text), text, sizeof(text));
         }
     }
     text[0] = '\0';
     if (v->api->name) {
-        CALL(code, v->watch, v->device, v->api->names.name, v->api->name(handle, text, sizeof(text)));
+        CALL(code, v->watch, v->device, v->api->names.name,
+             v->api->name(handle, text, sizeof(text)));
         if (code == NVML_SUCCESS) {
             (void)text_copy_n(name, sizeof(text), text, sizeof(text));
         }
@@ -197,8 +201,8 @@ static void check_memory(struct source_gpu *gpu)
     uint64_t total = gpu->total_bytes;
     if (gpu->free_bytes > total || gpu->used_bytes > total) {
         source_gpu_problem(gpu, "memory", "driver_error",
-                           "the driver says %" PRIu64 " bytes used and %" PRIu64
-                           " free of %" PRIu64 "; shown as unknown",
+                           "the driver says %" PRIu64 " bytes used and %" PRIu64 " free of %" PRIu64
+                           "; shown as unknown",
                            gpu->used_bytes, gpu->free_bytes, total);
         gpu->used_bytes = gpu->free_bytes = gpu->driver_reserved_bytes = VRAM_UNKNOWN;
     }
@@ -358,12 +362,14 @@ static int read_pool(struct visit *v, nvml_device handle, struct source_gpu *gpu
 /* The number under which an instance's card knows it; unknown where the driver does not say. */
 static int read_instance_id(struct visit *v, nvml_device handle, bool compute, uint64_t *ret_id)
 {
-    nvml_ret (*call)(nvml_device, uint32_t *) = compute ? v->api->compute_instance : v->api->gpu_instance;
+    nvml_ret (*call)(nvml_device, uint32_t *) =
+        compute ? v->api->compute_instance : v->api->gpu_instance;
     uint32_t id = 0;
     nvml_ret code = NVML_FUNCTION_NOT_FOUND;
     if (call) {
         CALL(code, v->watch, v->device,
-             compute ? v->api->names.compute_instance : v->api->names.gpu_instance, call(handle, &id));
+             compute ? v->api->names.compute_instance : v->api->names.gpu_instance,
+             call(handle, &id));
     }
     if (code == NVML_SUCCESS) {
         *ret_id = id;
@@ -371,7 +377,8 @@ static int read_instance_id(struct visit *v, nvml_device handle, bool compute, u
     return 0;
 }
 
-static int read_instance(struct visit *v, uint32_t number, nvml_device handle, struct source_gpu *gpu)
+static int read_instance(struct visit *v, uint32_t number, nvml_device handle,
+                         struct source_gpu *gpu)
 {
     fill_identity(v->state, gpu);
     gpu->memory_kind = VRAM_MEMORY_MIG;
@@ -500,7 +507,8 @@ int nvml_gpu_sample(struct nvml *nvml, size_t device, uint32_t take, struct sour
                     struct source_watch *watch)
 {
     struct visit v = {nvml, &nvml->api, &nvml->gpus[device], device, take, watch};
-    if (v.state->runtime_managed && !nvml->config.wake && nvml_is_suspended(nvml->root, v.state->pci)) {
+    if (v.state->runtime_managed && !nvml->config.wake &&
+        nvml_is_suspended(nvml->root, v.state->pci)) {
         return report_absence(&v, sink, VRAM_GPU_ASLEEP, NVML_SUCCESS);
     }
     if (!v.state->handle && v.state->retry_after_ns && nvml_now_ns() < v.state->retry_at_ns) {

@@ -40,7 +40,9 @@ struct function {
 
 static const struct function functions[] = {
 #define NVML_ROW(field, parameters, is_required, ...)                                              \
-    {offsetof(struct nvml_api, field), offsetof(struct nvml_api, names.field), is_required,        \
+    {offsetof(struct nvml_api, field),                                                             \
+     offsetof(struct nvml_api, names.field),                                                       \
+     is_required,                                                                                  \
      {__VA_ARGS__}},
     NVML_FUNCTIONS(NVML_ROW)
 #undef NVML_ROW
@@ -146,13 +148,15 @@ static int find(struct nvml_api *api, const struct source_config *config, struct
         return 0;
     }
     if (broken[0]) {
-        return err_set(err, -ENODEV, "library_broken", "the driver's library does not load: %s", broken);
+        return err_set(err, -ENODEV, "library_broken", "the driver's library does not load: %s",
+                       broken);
     }
     if (config->path) {
-        return err_set(err, -ENODEV, "library_not_found", "there is no driver library at %s", config->path);
+        return err_set(err, -ENODEV, "library_not_found", "there is no driver library at %s",
+                       config->path);
     }
-    return err_set(err, -ENODEV, "library_not_found", "the NVIDIA driver's library (%s) was not found",
-                   SONAME);
+    return err_set(err, -ENODEV, "library_not_found",
+                   "the NVIDIA driver's library (%s) was not found", SONAME);
 }
 
 static void *look_up(void *library, const struct function *function, const char **ret_name)
@@ -214,8 +218,9 @@ int nvml_load(struct nvml_api *api, const struct source_config *config, struct e
         }
     }
     if (!counts_match(api)) {
-        r = err_set(err, -ENODEV, "library_broken", "the driver's library mixes generations: %s beside %s",
-                    api->names.device_count, api->names.by_index);
+        r = err_set(err, -ENODEV, "library_broken",
+                    "the driver's library mixes generations: %s beside %s", api->names.device_count,
+                    api->names.by_index);
         nvml_unload(api);
         return r;
     }

@@ -19,7 +19,7 @@
 #define LARGEST_ENTRY sizeof(struct nvml_process_32)
 #define SLACK 64u /* behind the largest possible list, so that an overrun can be seen, not felt */
 
-typedef nvml_ret (*list_function) NVML_LIST;
+typedef nvml_ret(*list_function) NVML_LIST;
 
 struct rung {
     list_function call;
@@ -30,7 +30,8 @@ struct rung {
 /* The rung of `list` that remains after the first `skipped`; call is NULL below the last. */
 static struct rung find_rung(const struct nvml_api *api, enum nvml_list list, unsigned skipped)
 {
-    unsigned v3 = api->entries_of_32 ? sizeof(struct nvml_process_32) : sizeof(struct nvml_process_24);
+    unsigned v3 =
+        api->entries_of_32 ? sizeof(struct nvml_process_32) : sizeof(struct nvml_process_24);
     unsigned v2 = sizeof(struct nvml_process_24), v1 = sizeof(struct nvml_process_16);
     const struct rung rungs[NVML_LIST_KINDS][3] = {
         [NVML_LIST_COMPUTE] = {{api->compute_v3, api->names.compute_v3, v3},
@@ -66,8 +67,8 @@ unsigned nvml_entry_size(const unsigned char *buffer, size_t size, uint32_t coun
     }
     size_t extent = (size + 7) / 8 * 8;
     size_t entry = extent / count;
-    bool known = entry == sizeof(struct nvml_process_16) || entry == sizeof(struct nvml_process_24) ||
-                 entry == sizeof(struct nvml_process_32);
+    bool known = entry == sizeof(struct nvml_process_16) ||
+                 entry == sizeof(struct nvml_process_24) || entry == sizeof(struct nvml_process_32);
     return known && entry * count == extent ? (unsigned)entry : 0;
 }
 
@@ -137,8 +138,9 @@ static int take_entries(struct nvml_list_state *state, struct source_gpu *gpu, s
         }
     }
     if (absurd) {
-        source_gpu_problem(gpu, "processes", "driver_error",
-                           "the driver gave a process more memory than the GPU has; shown as unknown");
+        source_gpu_problem(
+            gpu, "processes", "driver_error",
+            "the driver gave a process more memory than the GPU has; shown as unknown");
     }
     return 0;
 }
@@ -210,9 +212,10 @@ static int read_list(struct nvml *nvml, struct nvml_gpu *owner, size_t device, n
         }
         if (code == NVML_SUCCESS) {
             if (count > state->capacity) {
-                source_gpu_problem(gpu, "processes", "driver_error",
-                                   "%s listed more processes than there was room for; some are missing",
-                                   rung.name);
+                source_gpu_problem(
+                    gpu, "processes", "driver_error",
+                    "%s listed more processes than there was room for; some are missing",
+                    rung.name);
                 count = state->capacity;
             }
             unsigned size = count ? decide_entry_size(state, gpu, &rung, count) : 0;
@@ -229,8 +232,8 @@ static int read_list(struct nvml *nvml, struct nvml_gpu *owner, size_t device, n
         if (code == NVML_NOT_SUPPORTED && list != NVML_LIST_COMPUTE) {
             return 0;
         }
-        source_gpu_problem(gpu, "processes", nvml_return_word(code), "%s failed: %s (%d)", rung.name,
-                           nvml_return_text(code), code);
+        source_gpu_problem(gpu, "processes", nvml_return_word(code), "%s failed: %s (%d)",
+                           rung.name, nvml_return_text(code), code);
         if (nvml_is_gone(code)) { /* since its memory was read, which therefore means nothing */
             gpu->state = VRAM_GPU_LOST;
             gpu->total_bytes = gpu->used_bytes = gpu->free_bytes = VRAM_UNKNOWN;

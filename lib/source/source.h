@@ -50,8 +50,8 @@ struct source_gpu {
 void source_gpu_init(struct source_gpu *gpu); /* everything unknown */
 void source_gpu_done(struct source_gpu *gpu);
 /* Adds a problem; forgets it silently when memory is out (the figure stays unknown all the same). */
-void source_gpu_problem(struct source_gpu *gpu, const char *what, const char *code, const char *format,
-                        ...) PRINTF_LIKE(4, 5);
+void source_gpu_problem(struct source_gpu *gpu, const char *what, const char *code,
+                        const char *format, ...) PRINTF_LIKE(4, 5);
 
 struct source_identity {
     char kind[16];
@@ -82,12 +82,12 @@ MUST_CHECK bool watch_enter(struct source_watch *watch, size_t device, const cha
 MUST_CHECK bool watch_leave(struct source_watch *watch);
 
 struct source_config {
-    const char *path; /* the library to load; NULL: search */
+    const char *path;       /* the library to load; NULL: search */
     const char *simulation; /* what the simulated driver is to play; NULL: a real driver */
-    const char *root; /* prefix of /proc, /sys and /dev; "" for none */
+    const char *root;       /* prefix of /proc, /sys and /dev; "" for none */
     bool wake;
     uint64_t rest_after_ns; /* how long an unused GPU that may sleep is kept open */
-    vram_log_function log; /* never NULL */
+    vram_log_function log;  /* never NULL */
     void *log_data;
 };
 

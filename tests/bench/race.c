@@ -18,7 +18,7 @@
 #include <time.h>
 
 #define MOST_COMMANDS 16
-#define MOST_ROUNDS   10000
+#define MOST_ROUNDS 10000
 
 extern char **environ;
 
@@ -49,7 +49,8 @@ static void run(struct runner *runner)
         posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", fd ? O_WRONLY : O_RDONLY, 0);
     }
     double start = now_us();
-    if (posix_spawnp(&child, runner->arguments[0], &actions, NULL, runner->arguments, environ) != 0 ||
+    if (posix_spawnp(&child, runner->arguments[0], &actions, NULL, runner->arguments, environ) !=
+            0 ||
         wait4(child, &status, 0, &usage) != child || status != 0) {
         fprintf(stderr, "race: %s failed\n", runner->arguments[0]);
         exit(1);

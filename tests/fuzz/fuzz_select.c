@@ -21,7 +21,8 @@ static struct vram_snapshot *machine(void)
         gpus[i].index = i;
         gpus[i].mig_index = i == 3 ? 1 : VRAM_UNKNOWN;
         gpus[i].memory_kind = i == 3 ? VRAM_MEMORY_MIG : VRAM_MEMORY_DEDICATED;
-        (void)snprintf(gpus[i].uuid, sizeof(gpus[i].uuid), "%s-5f2c31a%u-0000", i == 3 ? "MIG" : "GPU", i);
+        (void)snprintf(gpus[i].uuid, sizeof(gpus[i].uuid), "%s-5f2c31a%u-0000",
+                       i == 3 ? "MIG" : "GPU", i);
         (void)snprintf(gpus[i].name, sizeof(gpus[i].name), "Model %u", i / 2);
         (void)snprintf(gpus[i].pci, sizeof(gpus[i].pci), "0000:0%u:00.0", i);
         atomic_init(&reports[i].references, 1);

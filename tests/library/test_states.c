@@ -26,7 +26,8 @@ static void check_first_is_well(const struct vram_snapshot *snapshot)
 static void test_states__a_lost_gpu_keeps_its_name(void **state)
 {
     (void)state;
-    struct vram *vram = machine_open(machine_write(TWO_GPUS "fail nvmlDeviceGetMemoryInfo* gpu=1 ret=15 after=1\n"), 0);
+    struct vram *vram = machine_open(
+        machine_write(TWO_GPUS "fail nvmlDeviceGetMemoryInfo* gpu=1 ret=15 after=1\n"), 0);
     vram_snapshot_unref(machine_take(vram));
     struct vram_snapshot *snapshot = machine_take(vram);
     const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, 1);
@@ -43,7 +44,9 @@ static void test_states__a_lost_gpu_keeps_its_name(void **state)
 static void test_states__a_hung_gpu_has_its_last_figures(void **state)
 {
     (void)state;
-    struct vram *vram = machine_open(machine_write(TWO_GPUS_OF("570.86.15") "hang nvmlDeviceGetMemoryInfo_v2 gpu=1 after=1\n"), 100);
+    struct vram *vram = machine_open(
+        machine_write(TWO_GPUS_OF("570.86.15") "hang nvmlDeviceGetMemoryInfo_v2 gpu=1 after=1\n"),
+        100);
     vram_snapshot_unref(machine_take(vram));
     struct vram_snapshot *snapshot = machine_take(vram);
     const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, 1);
@@ -68,7 +71,8 @@ static void test_states__a_hung_gpu_has_its_last_figures(void **state)
 static void test_states__a_driver_that_hangs_at_the_start_is_told(void **state)
 {
     (void)state;
-    struct vram *vram = machine_open(machine_write(TWO_GPUS_OF("580.95.05") "hang nvmlInit*\n"), 100);
+    struct vram *vram =
+        machine_open(machine_write(TWO_GPUS_OF("580.95.05") "hang nvmlInit*\n"), 100);
     struct vram_snapshot *snapshot;
     for (int i = 0; i < 2; i++) { /* the second time at once, for the first call is still inside */
         assert_int_equal(vram_snapshot_take(vram, 0, &snapshot), -ETIMEDOUT);
@@ -81,7 +85,8 @@ static void test_states__a_driver_that_hangs_at_the_start_is_told(void **state)
 static void test_states__a_denied_gpu_is_a_row(void **state)
 {
     (void)state;
-    struct vram *vram = machine_open(machine_write(TWO_GPUS "fail nvmlDeviceGetHandleByIndex* gpu=1 ret=4\n"), 0);
+    struct vram *vram =
+        machine_open(machine_write(TWO_GPUS "fail nvmlDeviceGetHandleByIndex* gpu=1 ret=4\n"), 0);
     struct vram_snapshot *snapshot = machine_take(vram);
     check_first_is_well(snapshot);
     assert_int_equal(vram_snapshot_gpu(snapshot, 1)->state, VRAM_GPU_DENIED);
@@ -92,7 +97,8 @@ static void test_states__a_denied_gpu_is_a_row(void **state)
 static void test_states__a_failing_list_does_not_hide_memory(void **state)
 {
     (void)state;
-    struct vram *vram = machine_open(machine_write(TWO_GPUS "fail nvmlDeviceGetComputeRunningProcesses* gpu=1 ret=999\n"), 0);
+    struct vram *vram = machine_open(
+        machine_write(TWO_GPUS "fail nvmlDeviceGetComputeRunningProcesses* gpu=1 ret=999\n"), 0);
     struct vram_snapshot *snapshot = machine_take(vram);
     const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, 1);
     check_first_is_well(snapshot);
@@ -108,7 +114,8 @@ static void test_states__a_failing_list_does_not_hide_memory(void **state)
 static void test_states__a_driver_shut_down_underneath_is_opened_anew(void **state)
 {
     (void)state;
-    struct vram *vram = machine_open(machine_write(TWO_GPUS "fail nvmlDeviceGetMemoryInfo* gpu=0 ret=1 times=1 after=1\n"), 0);
+    struct vram *vram = machine_open(
+        machine_write(TWO_GPUS "fail nvmlDeviceGetMemoryInfo* gpu=0 ret=1 times=1 after=1\n"), 0);
     vram_snapshot_unref(machine_take(vram));
     struct vram_snapshot *snapshot = machine_take(vram);
     check_first_is_well(snapshot);
@@ -119,13 +126,16 @@ static void test_states__a_driver_shut_down_underneath_is_opened_anew(void **sta
 static void test_states__processes_that_come_between_two_calls(void **state)
 {
     (void)state;
-    struct vram *vram = machine_open(
-        machine_write(TWO_GPUS "after nvmlDeviceGetMemoryInfo_v2 gpu=1 call=1 do proc 1 pid=4194402 mem=4GiB type=C\n"), 0);
+    struct vram *vram =
+        machine_open(machine_write(TWO_GPUS "after nvmlDeviceGetMemoryInfo_v2 gpu=1 call=1 do proc "
+                                            "1 pid=4194402 mem=4GiB type=C\n"),
+                     0);
     struct vram_snapshot *snapshot = machine_take(vram);
     const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, 1);
     assert_int_equal(gpu->used_bytes, 2048 * MIB);
     assert_int_equal(gpu->process_count, 2);
-    assert_int_equal(gpu->unattributed_bytes, 0); /* 6 GiB of processes in 2 GiB of used: never negative */
+    assert_int_equal(gpu->unattributed_bytes,
+                     0); /* 6 GiB of processes in 2 GiB of used: never negative */
     vram_snapshot_unref(snapshot);
     vram_close(vram);
 }

@@ -61,7 +61,8 @@ static void test_threads__each_has_its_own_error(void **state)
     bool right = false;
     shared = machine_open(machine_write("driver 550.54.14\ngpu 0 uuid=GPU-0 total=8GiB\n"
                                         "fail nvmlInit* ret=9 times=1\n"
-                                        "fail nvmlInit* ret=18 times=1 after=1\n"), 0);
+                                        "fail nvmlInit* ret=18 times=1 after=1\n"),
+                          0);
     assert_int_equal(vram_snapshot_take(shared, 0, &snapshot), -ENODEV);
     assert_int_equal(pthread_create(&thread, NULL, fail_once, &right), 0);
     assert_int_equal(pthread_join(thread, NULL), 0);

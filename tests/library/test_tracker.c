@@ -96,7 +96,8 @@ static void test_tracker__a_failed_start_is_not_remembered(void **state)
     assert_true(vram_tracker_can_fit(tracker, MIB, 0) < 0);
     assert_true(strlen(vram_tracker_error(tracker)) > 0);
     vram_tracker_shutdown(tracker);
-    use(machine_write("driver 550.54.14\ngpu 0 uuid=GPU-0 total=8GiB\nfail nvmlInit_v2 ret=18 times=1\n"));
+    use(machine_write(
+        "driver 550.54.14\ngpu 0 uuid=GPU-0 total=8GiB\nfail nvmlInit_v2 ret=18 times=1\n"));
     assert_int_equal(vram_tracker_can_fit(tracker, MIB, 0), -EPROTO);
     assert_int_equal(vram_tracker_can_fit(tracker, MIB, 0), 1);
     vram_tracker_shutdown(tracker);

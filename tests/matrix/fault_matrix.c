@@ -35,7 +35,7 @@ static const nvml_ret codes[] = {
 #define CODE(value, name, text) value,
     NVML_RETURNS(CODE)
 #undef CODE
-    12345, /* one that nobody knows */
+        12345, /* one that nobody knows */
 };
 
 static char scenario[256];
@@ -69,7 +69,8 @@ static void write_scenario(const struct fault *fault)
                 "proc %d pid=419431%d name=holder mem=1010MiB type=C\n",
                 gpu, gpu, gpu + 1, gpu, gpu);
     }
-    fprintf(file, "fail %s gpu=1 ret=%d times=1 after=%u\n", fault->function, fault->code, fault->after);
+    fprintf(file, "fail %s gpu=1 ret=%d times=1 after=%u\n", fault->function, fault->code,
+            fault->after);
     assert_int_equal(fclose(file), 0);
 }
 
@@ -90,7 +91,8 @@ static void check_figures(const struct fault *fault, const struct vram_gpu *gpu,
     CHECK(fault, is(gpu->utilization_percent, 3));
     CHECK(fault, !gpu->processes_known || gpu->process_count <= 1);
     CHECK(fault, !gpu->process_count || gpu->processes[0].used_bytes == process);
-    CHECK(fault, gpu->memory_kind == VRAM_MEMORY_DEDICATED || gpu->driver_reserved_bytes == VRAM_UNKNOWN);
+    CHECK(fault,
+          gpu->memory_kind == VRAM_MEMORY_DEDICATED || gpu->driver_reserved_bytes == VRAM_UNKNOWN);
     if (must_be_known) {
         CHECK(fault, gpu->state == VRAM_GPU_OK);
         CHECK(fault, gpu->total_bytes == total && gpu->used_bytes == used);
@@ -108,7 +110,8 @@ static bool looks_unified(const struct vram_gpu *gpu)
     return gpu->memory_kind == VRAM_MEMORY_UNIFIED;
 }
 
-static void check_snapshot(const struct fault *fault, const struct vram_snapshot *snapshot, bool over)
+static void check_snapshot(const struct fault *fault, const struct vram_snapshot *snapshot,
+                           bool over)
 {
     CHECK(fault, vram_snapshot_gpu_count(snapshot) == 2);
     bool whole_driver = strstr(fault->function, "Init") || strstr(fault->function, "System") ||
@@ -128,7 +131,8 @@ static void run_case(const struct fault *fault, const char *driver)
     struct vram_snapshot *snapshot;
     struct vram *vram;
     options.driver = driver;
-    options.root = "/nonexistent"; /* no /proc: names come from the driver, which is a call as well */
+    options.root =
+        "/nonexistent"; /* no /proc: names come from the driver, which is a call as well */
     write_scenario(fault);
     assert_int_equal(vram_open(&vram, &options), 0);
     for (int i = 0; i < 2; i++) {

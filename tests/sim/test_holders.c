@@ -301,6 +301,19 @@ static void test_holders__keep_a_default_instance_alive(void **state)
     rig_close(rig);
 }
 
+static void test_holders__do_not_lag_into_the_next_life(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_play("gpu 0 total=8G\nlag 1h\n");
+    char spec[256];
+    (void)snprintf(spec, sizeof(spec), "%s", rig->spec);
+    rig_close(rig);
+    rig_kill(rig_hold(spec, "1G")); /* the only user, and nobody saw it die */
+    rig = rig_open("r550", spec);
+    assert_int_equal(rig_used(rig, 0), 0);
+    rig_close(rig);
+}
+
 static void test_holders__leave_a_named_instance_behind(void **state)
 {
     (void)state;
@@ -431,6 +444,7 @@ int main(void)
         TEST(test_holders__have_host_pids_with_older_drivers),
         TEST(test_holders__are_seen_from_outside_by_their_outer_pid),
         TEST(test_holders__keep_a_default_instance_alive),
+        TEST(test_holders__do_not_lag_into_the_next_life),
         TEST(test_holders__leave_a_named_instance_behind),
         TEST(test_holders__survive_a_damaged_state),
         TEST(test_holders__begin_anew_on_a_file_that_is_none),

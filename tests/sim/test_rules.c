@@ -222,6 +222,48 @@ static void test_rules__count_for_all_processes_together(void **state)
     rig_close(rig);
 }
 
+/* ---- Threads ----------------------------------------------------------------------------------- */
+
+#define ROUNDS 500
+
+static void *ask_often(void *data)
+{
+    struct hung *mine = data;
+    for (int i = 0; i < ROUNDS && mine->code == NVML_SUCCESS; i++) {
+        struct nvml_process_24 entries[8];
+        uint32_t count = 8;
+        nvml_ret memory = ask(mine->rig, mine->device);
+        nvml_ret list =
+            mine->rig->nvmlDeviceGetComputeRunningProcesses_v3(mine->device, &count, entries);
+        mine->code = memory ? memory : list;
+    }
+    return NULL;
+}
+
+static void test_rules__are_met_by_many_threads(void **state)
+{
+    (void)state;
+    struct rig *rig =
+        rig_play(CARDS "delay nvmlDeviceGetMemoryInfo 1us\nat +1ms proc 0 pid=4200001 mem=1G\n"
+                       "after nvmlDeviceGetMemoryInfo call=700 do proc 1 pid=4200002 mem=2G\n");
+    struct hung mine[4];
+    pthread_t threads[4];
+    pid_t holder = rig_hold(rig->spec, "1G");
+    for (uint32_t i = 0; i < 4; i++) {
+        mine[i] = (struct hung){rig, rig_device(rig, i % 2), NVML_SUCCESS};
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &mine[i]), 0);
+    }
+    rig_inject(rig->spec, "gpu 0 temp=70");
+    rig_kill(holder);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(mine[i].code, NVML_SUCCESS);
+    }
+    assert_int_equal(calls_of(rig->spec, "nvmlDeviceGetMemoryInfo_v2"), 4 * ROUNDS);
+    assert_int_equal(rig_used(rig, 1), 2048);
+    rig_close(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +276,7 @@ int main(void)
         TEST(test_rules__hang_until_released_and_let_others_go_on),
         TEST(test_rules__hang_for_a_while_of_virtual_time),
         TEST(test_rules__crash),
+        TEST(test_rules__are_met_by_many_threads),
         TEST(test_rules__count_for_all_processes_together),
     };
     return cmocka_run_group_tests(tests, rig_group_set_up, rig_group_tear_down);

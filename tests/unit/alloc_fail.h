@@ -23,7 +23,7 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 char *__wrap_strdup(const char *text);
 
-static struct { /* atomic, as the sampler's thread allocates too */
+static struct {       /* atomic, as the sampler's thread allocates too */
     atomic_uint left; /* allocations until one fails; 0: none does */
     atomic_bool happened;
 } alloc_fail;

@@ -85,13 +85,15 @@ void fake_root_process(const char *root, uint32_t pid, const char *name, uint64_
 {
     char path[64], text[LONGEST];
     (void)snprintf(path, sizeof(path), "/proc/%" PRIu32 "/stat", pid);
-    (void)snprintf(text, sizeof(text),
-                   "%" PRIu32 " (%s) S 1 %" PRIu32 " %" PRIu32 " 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 "
-                   "%" PRIu64 " 12345678 90 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 3 0 0\n",
-                   pid, name, pid, pid, start_time);
+    (void)snprintf(
+        text, sizeof(text),
+        "%" PRIu32 " (%s) S 1 %" PRIu32 " %" PRIu32 " 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 "
+        "%" PRIu64 " 12345678 90 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 3 0 0\n",
+        pid, name, pid, pid, start_time);
     fake_root_text(root, path, text);
     (void)snprintf(path, sizeof(path), "/proc/%" PRIu32 "/status", pid);
-    (void)snprintf(text, sizeof(text), "Name:\tx\nUmask:\t0022\nUid:\t%u\t%u\t%u\t%u\nGid:\t0\t0\t0\t0\n",
-                   uid, uid, uid, uid);
+    (void)snprintf(text, sizeof(text),
+                   "Name:\tx\nUmask:\t0022\nUid:\t%u\t%u\t%u\t%u\nGid:\t0\t0\t0\t0\n", uid, uid,
+                   uid, uid);
     fake_root_text(root, path, text);
 }

@@ -15,7 +15,8 @@ void fake_root_remove(const char *root);
 void fake_root_write(const char *root, const char *path, const void *bytes, size_t length);
 void fake_root_text(const char *root, const char *path, const char *text);
 void fake_root_directory(const char *root, const char *path);
-void fake_root_delete(const char *root, const char *path); /* a file, or a directory with all in it */
+void fake_root_delete(const char *root,
+                      const char *path); /* a file, or a directory with all in it */
 
 /* /proc/PID with stat and comm as the kernel writes them, and status with this effective user. */
 void fake_root_process(const char *root, uint32_t pid, const char *name, uint64_t start_time,

@@ -50,15 +50,16 @@ static int take_failure(struct failure *failure, struct err *err)
     return r < 0 ? err_set(err, r, "fake", "it was told to fail") : 0;
 }
 
-static int fake_open(void **ret_source, const struct source_config *config, struct source_watch *watch,
-                     struct err *err)
+static int fake_open(void **ret_source, const struct source_config *config,
+                     struct source_watch *watch, struct err *err)
 {
     sigset_t blocked;
     (void)config;
     (void)pthread_sigmask(SIG_SETMASK, NULL, &blocked);
     pthread_mutex_lock(&lock);
     fake.counts.opens++;
-    fake.counts.signals_blocked = sigismember(&blocked, SIGTERM) == 1 && sigismember(&blocked, SIGINT) == 1;
+    fake.counts.signals_blocked =
+        sigismember(&blocked, SIGTERM) == 1 && sigismember(&blocked, SIGINT) == 1;
     pthread_mutex_unlock(&lock);
     if (!watch_enter(watch, WATCH_NO_DEVICE, "fake_open")) {
         return -ECANCELED;
@@ -114,7 +115,8 @@ static int disobey(struct source_sink *sink, size_t device)
     return 0;
 }
 
-static int ask_devices(struct source_sink *sink, struct source_watch *watch, size_t count, unsigned pass)
+static int ask_devices(struct source_sink *sink, struct source_watch *watch, size_t count,
+                       unsigned pass)
 {
     for (size_t i = 0; i < count; i++) {
         if (sink->skip(sink, i)) {
@@ -135,8 +137,8 @@ static int ask_devices(struct source_sink *sink, struct source_watch *watch, siz
     return 0;
 }
 
-static int fake_sample(void *source, uint32_t take, struct source_sink *sink, struct source_watch *watch,
-                       struct err *err)
+static int fake_sample(void *source, uint32_t take, struct source_sink *sink,
+                       struct source_watch *watch, struct err *err)
 {
     (void)source;
     pthread_mutex_lock(&lock);

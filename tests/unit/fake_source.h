@@ -11,7 +11,7 @@
 #define FAKE_DEVICES 8
 
 /* The calls that can hang: a device's number, or one of these. */
-#define FAKE_OPEN  FAKE_DEVICES
+#define FAKE_OPEN FAKE_DEVICES
 #define FAKE_BEGIN (FAKE_DEVICES + 1) /* in a pass, before the first device, and of none */
 #define FAKE_CLOSE (FAKE_DEVICES + 2)
 #define FAKE_CALLS (FAKE_DEVICES + 3)

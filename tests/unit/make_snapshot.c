@@ -10,7 +10,8 @@ struct machine *machine_new(const char *root)
     struct machine *machine = calloc(1, sizeof(*machine));
     assert_non_null(machine);
     machine->board.entries = machine->entries;
-    machine->board.identity = (struct source_identity){"sim", "550.54.14", "12.4", "/lib/libtest.so"};
+    machine->board.identity =
+        (struct source_identity){"sim", "550.54.14", "12.4", "/lib/libtest.so"};
     machine->identities = identities_new(root ? root : "/nonexistent");
     assert_non_null(machine->identities);
     return machine;
@@ -37,7 +38,8 @@ struct source_gpu *machine_gpu(struct machine *machine)
     (void)snprintf(gpu->uuid, sizeof(gpu->uuid), "GPU-%08zx-1111-2222-3333-444444444444", device);
     (void)text_copy(gpu->name, sizeof(gpu->name), "Test Card");
     (void)snprintf(gpu->pci, sizeof(gpu->pci), "0000:%02zx:00.0", device + 1);
-    machine->reports[device] = (struct report){.taken_ns = MACHINE_TAKEN_NS, .count = 1, .gpus = gpu};
+    machine->reports[device] =
+        (struct report){.taken_ns = MACHINE_TAKEN_NS, .count = 1, .gpus = gpu};
     machine->entries[device] = (struct board_entry){.report = &machine->reports[device]};
     return gpu;
 }
@@ -66,7 +68,8 @@ struct source_gpu *machine_instance(struct machine *machine, uint64_t gpu_instan
     if (first) {
         (void)text_copy(made.parent_uuid, sizeof(made.parent_uuid), card->uuid);
     }
-    (void)snprintf(made.uuid, sizeof(made.uuid), "MIG-%08zx-%04zx-aaaa-bbbb-cccccccccccc", device, number);
+    (void)snprintf(made.uuid, sizeof(made.uuid), "MIG-%08zx-%04zx-aaaa-bbbb-cccccccccccc", device,
+                   number);
     made.memory_kind = VRAM_MEMORY_MIG;
     made.mig_index = number;
     made.gpu_instance_id = gpu_instance;

@@ -9,11 +9,11 @@
 #include "lib/snapshot.h"
 
 #define MACHINE_DEVICES 12
-#define MACHINE_POOLS   4
+#define MACHINE_POOLS 4
 
 /* CLOCK_MONOTONIC when devices answered, and when snapshots are made; since 1970 for the latter. */
 #define MACHINE_TAKEN_NS 5000000000u
-#define MACHINE_NOW_NS   5250000000u
+#define MACHINE_NOW_NS 5250000000u
 #define MACHINE_CLOCK_NS 1769860800123456789u /* 2026-01-31T12:00:00.123456789Z */
 
 struct machine {

@@ -26,7 +26,7 @@
 #include <cmocka.h>
 
 #define MOST_CASES 128
-#define ROWS       33
+#define ROWS 33
 
 static const char *directory = VRAM_DOCTOR_FIXTURES;
 
@@ -250,7 +250,7 @@ static void case_survives_no_memory(void **state)
 /* ---- Hostile files --------------------------------------------------------------------------- */
 
 #define MOST_PATHS 256
-#define BIG_FILE   ((size_t)1 << 20)
+#define BIG_FILE ((size_t)1 << 20)
 
 static struct {
     size_t count;

@@ -79,7 +79,8 @@ static void test_document__gives_bytes_unrounded(void **state)
     gpu->utilization_percent = 0;
     machine_process(gpu, 4242, 1059061761, "python3");
     (void)write_all();
-    expect("{\"index\":0,\"uuid\":\"GPU-00000000-1111-2222-3333-444444444444\",\"name\":\"Test Card\"");
+    expect("{\"index\":0,\"uuid\":\"GPU-00000000-1111-2222-3333-444444444444\",\"name\":\"Test "
+           "Card\"");
     expect("\"pci\":\"0000:01:00.0\"");
     expect("\"state\":\"ok\"");
     expect("\"memory_kind\":\"dedicated\"");
@@ -93,7 +94,8 @@ static void test_document__gives_bytes_unrounded(void **state)
     expect("\"temperature_c\":41");
     expect("\"utilization_percent\":0");
     expect("\"age_ms\":250");
-    expect("\"processes\":[{\"pid\":4242,\"start_time\":null,\"name\":\"python3\",\"user\":null,\"kind\":\"C\","
+    expect("\"processes\":[{\"pid\":4242,\"start_time\":null,\"name\":\"python3\",\"user\":null,"
+           "\"kind\":\"C\","
            "\"used_bytes\":1059061761,\"container\":null,\"lease\":null");
 }
 
@@ -119,8 +121,9 @@ static void test_document__tells_an_empty_list_from_an_unread_one(void **state)
     source_gpu_problem(gpu, "processes", "no_permission", "the list is closed");
     (void)write_all();
     expect("\"processes\":null");
-    expect("\"errors\":[{\"gpu\":\"GPU-00000000-1111-2222-3333-444444444444\",\"what\":\"processes\","
-           "\"code\":\"no_permission\",\"message\":\"the list is closed\"}]");
+    expect(
+        "\"errors\":[{\"gpu\":\"GPU-00000000-1111-2222-3333-444444444444\",\"what\":\"processes\","
+        "\"code\":\"no_permission\",\"message\":\"the list is closed\"}]");
     gpu->processes_known = true;
     snapshot = vram_snapshot_unref(snapshot);
     (void)write_all();
@@ -130,7 +133,9 @@ static void test_document__tells_an_empty_list_from_an_unread_one(void **state)
 static void test_document__survives_odd_texts(void **state)
 {
     static const char *const texts[] = {
-        "\"quotes\\\"", "a\nb\tc\x01\x1b[31m", "\xFF\xFE\xC3", "</script>", "\xF0\x9F\x98\x80", "%s%n", "\x7f",
+        "\"quotes\\\"", "a\nb\tc\x01\x1b[31m", "\xFF\xFE\xC3",
+        "</script>",    "\xF0\x9F\x98\x80",    "%s%n",
+        "\x7f",
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
@@ -179,7 +184,8 @@ static void test_document__shows_states_and_instances(void **state)
     gpu->used_includes_reserved = true;
     (void)write_all();
     expect("\"state\":\"hung\",\"memory_kind\":\"mig\"");
-    expect("\"parent_uuid\":\"GPU-00000000-1111-2222-3333-444444444444\",\"mig_index\":0,\"gpu_instance_id\":1,"
+    expect("\"parent_uuid\":\"GPU-00000000-1111-2222-3333-444444444444\",\"mig_index\":0,\"gpu_"
+           "instance_id\":1,"
            "\"compute_instance_id\":0");
     expect("\"state\":\"denied\"");
     expect("\"memory_kind\":\"unified\",\"used_includes_reserved\":true");
@@ -190,7 +196,8 @@ static void test_document__shows_states_and_instances(void **state)
 static void check_time(uint64_t ns, const char *text)
 {
     snapshot = vram_snapshot_unref(snapshot);
-    assert_int_equal(snapshot_build(&machine->board, machine->identities, 0, ns, MACHINE_NOW_NS, &snapshot), 0);
+    assert_int_equal(
+        snapshot_build(&machine->board, machine->identities, 0, ns, MACHINE_NOW_NS, &snapshot), 0);
     (void)write_all();
     expect(text);
 }
@@ -223,20 +230,25 @@ static void test_document__writes_answers(void **state)
     (void)machine_card(machine, 24564 * MIB, 400 * MIB, 4164 * MIB);
     machine_gpu(machine)->uuid[0] = '\0';
     snapshot = machine_snapshot(machine, 0);
-    struct vram_fit *fits[] = {ask(18976 * MIB, 1), ask(18976 * MIB + 1, 1), ask(GIB, 2), ask(MIB, 3)};
+    struct vram_fit *fits[] = {ask(18976 * MIB, 1), ask(18976 * MIB + 1, 1), ask(GIB, 2),
+                               ask(MIB, 3)};
     const struct vram_fit *const answers[] = {fits[0], fits[1], fits[2], fits[3]};
     assert_int_equal(vram_fit_json(answers, 4, &document), 0);
     (void)checked();
-    assert_int_equal(strncmp(document, "{\"schema\":1,\"answers\":[{\"size_bytes\":19897778176,", 49), 0);
+    assert_int_equal(
+        strncmp(document, "{\"schema\":1,\"answers\":[{\"size_bytes\":19897778176,", 49), 0);
     expect("\"margin_bytes\":1073741824,\"answer\":\"fits\"");
     expect("\"gpus_chosen\":[\"GPU-00000000-1111-2222-3333-444444444444\"]");
-    expect("\"answer\":\"unknown\",\"gpu_count\":1,\"waiters\":null"); /* the second card might have room */
+    expect(
+        "\"answer\":\"unknown\",\"gpu_count\":1,\"waiters\":null"); /* the second card might have room */
     expect("\"gpus_chosen\":[]");
     expect("\"answer\":\"not_now\"");
     expect("\"headroom_bytes\":19897778176,\"shortfall_bytes\":0,\"capacity_bytes\":25337790464");
     expect("\"shortfall_bytes\":1,");
-    expect("{\"uuid\":null,\"answer\":\"unknown\",\"usable\":true,\"free_bytes\":null,\"outstanding_bytes\":null,"
-           "\"margin_bytes\":1073741824,\"headroom_bytes\":null,\"shortfall_bytes\":null,\"capacity_bytes\":null}");
+    expect("{\"uuid\":null,\"answer\":\"unknown\",\"usable\":true,\"free_bytes\":null,"
+           "\"outstanding_bytes\":null,"
+           "\"margin_bytes\":1073741824,\"headroom_bytes\":null,\"shortfall_bytes\":null,"
+           "\"capacity_bytes\":null}");
     expect("\"answer\":\"never\",\"gpu_count\":3");
     for (size_t i = 0; i < 4; i++) {
         (void)vram_fit_free(fits[i]);

@@ -12,7 +12,8 @@ static const char *root;
 
 static int set_up(void **state)
 {
-    static const char *const generations[] = {"r390", "r470", "r510", "r535_54", "r535_98", "r550", "r610"};
+    static const char *const generations[] = {"r390",    "r470", "r510", "r535_54",
+                                              "r535_98", "r550", "r610"};
     (void)state;
     root = fake_root_make();
     for (size_t i = 0; i < ARRAY_LENGTH(generations); i++) {
@@ -83,7 +84,8 @@ static void test_driver__the_real_one(void **state)
 
 static void test_driver__no_name_of_one(void **state)
 {
-    static const char *const texts[] = {"", " ", "nvml:", "NVML", "nvml ", "sim", "Sim:card", "simulation", "amd"};
+    static const char *const texts[] = {"",    " ",        "nvml:",      "NVML", "nvml ",
+                                        "sim", "Sim:card", "simulation", "amd"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
         expect_error(texts[i], -EINVAL, "bad_driver");
@@ -114,11 +116,13 @@ static void test_driver__of_the_scenarios_generation(void **state)
     static const struct {
         const char *version, *generation;
     } cases[] = {
-        {"driver 550.54.14", "r550"},   {"driver 550.0", "r550"},      {"driver 550", "r550"},
-        {"driver 549.99", "r535_98"},   {"driver 535.98", "r535_98"},  {"driver 535.104.05", "r535_98"},
-        {"driver 535.97", "r535_54"},   {"driver 535.54.03", "r535_54"}, {"driver 535.43.02", "r510"},
-        {"driver 470.256.02", "r470"},  {"driver 390.157", "r390"},    {"driver 340.108", "r390"},
-        {"driver 999.1", "r610"},       {"\tdriver  550.54.14  ", "r550"},
+        {"driver 550.54.14", "r550"}, {"driver 550.0", "r550"},
+        {"driver 550", "r550"},       {"driver 549.99", "r535_98"},
+        {"driver 535.98", "r535_98"}, {"driver 535.104.05", "r535_98"},
+        {"driver 535.97", "r535_54"}, {"driver 535.54.03", "r535_54"},
+        {"driver 535.43.02", "r510"}, {"driver 470.256.02", "r470"},
+        {"driver 390.157", "r390"},   {"driver 340.108", "r390"},
+        {"driver 999.1", "r610"},     {"\tdriver  550.54.14  ", "r550"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -132,7 +136,8 @@ static void test_driver__of_the_scenarios_generation(void **state)
 static void test_driver__tells_what_a_scenario_lacks(void **state)
 {
     static const char *const texts[] = {
-        "", "\n\n", "# nothing\n", "gpu 0\ndriver 550\n", "driver\n", "driver x\n", "drivers 550\n", "\xFF\xFE\n",
+        "",         "\n\n",       "# nothing\n",   "gpu 0\ndriver 550\n",
+        "driver\n", "driver x\n", "drivers 550\n", "\xFF\xFE\n",
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {

@@ -34,7 +34,8 @@ static void test_field__keys_are_words_and_unique(void **state)
         assert_true(count > 5);
         for (size_t i = 0; i < count; i++) {
             assert_true(strlen(fields[i].key) > 1);
-            assert_int_equal(strspn(fields[i].key, "abcdefghijklmnopqrstuvwxyz_"), strlen(fields[i].key));
+            assert_int_equal(strspn(fields[i].key, "abcdefghijklmnopqrstuvwxyz_"),
+                             strlen(fields[i].key));
             assert_true(strlen(fields[i].title) > 1);
             assert_true(strlen(fields[i].help) > 5);
             for (size_t j = 0; j < i; j++) {
@@ -52,7 +53,10 @@ static void test_field__units_agree_with_keys(void **state)
         const char *end;
         uint32_t unit;
     } ends[] = {
-        {"_bytes", VRAM_UNIT_BYTES}, {"_c", VRAM_UNIT_CELSIUS}, {"_percent", VRAM_UNIT_PERCENT}, {"_ms", VRAM_UNIT_MS},
+        {"_bytes", VRAM_UNIT_BYTES},
+        {"_c", VRAM_UNIT_CELSIUS},
+        {"_percent", VRAM_UNIT_PERCENT},
+        {"_ms", VRAM_UNIT_MS},
     };
     (void)state;
     for (uint32_t object = 0; object < OBJECTS; object++) {
@@ -61,7 +65,8 @@ static void test_field__units_agree_with_keys(void **state)
         for (size_t i = 0; i < count; i++) {
             for (size_t j = 0; j < ARRAY_LENGTH(ends); j++) {
                 size_t length = strlen(fields[i].key), end = strlen(ends[j].end);
-                bool ends_so = length > end && strcmp(fields[i].key + length - end, ends[j].end) == 0;
+                bool ends_so =
+                    length > end && strcmp(fields[i].key + length - end, ends[j].end) == 0;
                 assert_int_equal(ends_so, fields[i].unit == ends[j].unit);
             }
         }
@@ -72,12 +77,12 @@ static void test_field__units_agree_with_keys(void **state)
 static void test_field__has_the_keys_of_schema_1(void **state)
 {
     static const char *const keys[OBJECTS][20] = {
-        [VRAM_OBJECT_GPU] = {"index", "uuid", "name", "pci", "state", "memory_kind", "used_includes_reserved",
-                             "total_bytes", "used_bytes", "free_bytes", "driver_reserved_bytes",
-                             "unattributed_bytes", "outstanding_bytes", "temperature_c",
-                             "utilization_percent", "age_ms"},
-        [VRAM_OBJECT_PROCESS] = {"pid", "start_time", "name", "user", "kind", "used_bytes", "container",
-                                 "lease"},
+        [VRAM_OBJECT_GPU] = {"index", "uuid", "name", "pci", "state", "memory_kind",
+                             "used_includes_reserved", "total_bytes", "used_bytes", "free_bytes",
+                             "driver_reserved_bytes", "unattributed_bytes", "outstanding_bytes",
+                             "temperature_c", "utilization_percent", "age_ms"},
+        [VRAM_OBJECT_PROCESS] = {"pid", "start_time", "name", "user", "kind", "used_bytes",
+                                 "container", "lease"},
         [VRAM_OBJECT_FIT] = {"size_bytes", "margin_bytes", "answer", "waiters"},
         [VRAM_OBJECT_FIT_GPU] = {"uuid", "free_bytes", "outstanding_bytes", "headroom_bytes",
                                  "shortfall_bytes"},
@@ -108,21 +113,33 @@ static void check_none(uint32_t object, const void *data, const char *const *kno
 
 static void test_field__unknown_is_no_value(void **state)
 {
-    static const char *const of_gpu[] = {"index", "state", "memory_kind", "used_includes_reserved", NULL};
+    static const char *const of_gpu[] = {"index", "state", "memory_kind", "used_includes_reserved",
+                                         NULL};
     static const char *const of_process[] = {"pid", "visible", NULL};
     static const char *const of_fit[] = {"answer", "gpu_count", "promises_counted", NULL};
     static const char *const of_fit_gpu[] = {"answer", "usable", NULL};
     const uint64_t none = VRAM_UNKNOWN;
     struct vram_gpu gpu = {
-        .mig_index = none, .gpu_instance_id = none, .compute_instance_id = none, .total_bytes = none,
-        .used_bytes = none, .free_bytes = none, .driver_reserved_bytes = none,
-        .unattributed_bytes = none, .outstanding_bytes = none, .temperature_c = none,
-        .utilization_percent = none, .age_ms = none,
+        .mig_index = none,
+        .gpu_instance_id = none,
+        .compute_instance_id = none,
+        .total_bytes = none,
+        .used_bytes = none,
+        .free_bytes = none,
+        .driver_reserved_bytes = none,
+        .unattributed_bytes = none,
+        .outstanding_bytes = none,
+        .temperature_c = none,
+        .utilization_percent = none,
+        .age_ms = none,
     };
     struct vram_process process = {.pid = 1, .start_time = none, .used_bytes = none};
     struct vram_fit fit = {.size_bytes = none, .margin_bytes = none, .waiters = none};
     struct vram_fit_gpu line = {
-        .free_bytes = none, .outstanding_bytes = none, .margin_bytes = none, .shortfall_bytes = none,
+        .free_bytes = none,
+        .outstanding_bytes = none,
+        .margin_bytes = none,
+        .shortfall_bytes = none,
         .capacity_bytes = none,
     };
     (void)state;
@@ -136,8 +153,8 @@ static void test_field__zero_is_a_value(void **state)
 {
     struct vram_gpu gpu = {0};
     (void)state;
-    const char *const keys[] = {"total_bytes", "used_bytes", "free_bytes", "temperature_c", "utilization_percent",
-                                "age_ms", "index"};
+    const char *const keys[] = {"total_bytes",         "used_bytes", "free_bytes", "temperature_c",
+                                "utilization_percent", "age_ms",     "index"};
     for (size_t i = 0; i < ARRAY_LENGTH(keys); i++) {
         struct vram_value value = value_of(VRAM_OBJECT_GPU, keys[i], &gpu);
         assert_int_equal(value.type, VRAM_VALUE_NUMBER);
@@ -147,9 +164,14 @@ static void test_field__zero_is_a_value(void **state)
 
 static void test_field__values_are_the_structures(void **state)
 {
-    struct vram_gpu gpu = {.index = 7, .uuid = "GPU-1", .state = VRAM_GPU_LOST, .memory_kind = VRAM_MEMORY_MIG,
-                           .used_bytes = UINT64_MAX - 1, .used_includes_reserved = true};
-    struct vram_fit_gpu line = {.headroom_known = true, .headroom_bytes = -5, .answer = VRAM_CANNOT_TELL};
+    struct vram_gpu gpu = {.index = 7,
+                           .uuid = "GPU-1",
+                           .state = VRAM_GPU_LOST,
+                           .memory_kind = VRAM_MEMORY_MIG,
+                           .used_bytes = UINT64_MAX - 1,
+                           .used_includes_reserved = true};
+    struct vram_fit_gpu line = {
+        .headroom_known = true, .headroom_bytes = -5, .answer = VRAM_CANNOT_TELL};
     (void)state;
     assert_int_equal(value_of(VRAM_OBJECT_GPU, "index", &gpu).number, 7);
     assert_ptr_equal(value_of(VRAM_OBJECT_GPU, "uuid", &gpu).text, gpu.uuid);
@@ -183,7 +205,8 @@ static void test_field__headroom_is_what_fit_would_say(void **state)
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
-        struct vram_gpu gpu = {.free_bytes = cases[i].free, .outstanding_bytes = cases[i].outstanding,
+        struct vram_gpu gpu = {.free_bytes = cases[i].free,
+                               .outstanding_bytes = cases[i].outstanding,
                                .state = cases[i].state};
         struct vram_value value = value_of(VRAM_OBJECT_GPU, "headroom_bytes", &gpu);
         assert_int_equal(value.type, cases[i].type);
@@ -248,7 +271,8 @@ static void test_field__the_version_is_the_headers(void **state)
 {
     char text[32];
     (void)state;
-    (void)snprintf(text, sizeof(text), "%d.%d.%d", VRAM_VERSION_MAJOR, VRAM_VERSION_MINOR, VRAM_VERSION_PATCH);
+    (void)snprintf(text, sizeof(text), "%d.%d.%d", VRAM_VERSION_MAJOR, VRAM_VERSION_MINOR,
+                   VRAM_VERSION_PATCH);
     assert_string_equal(vram_version(), text);
 }
 

@@ -258,7 +258,8 @@ static void test_fit__promises_only_where_the_driver_answers(void **state)
         }
         assert_int_equal(ask(GIB), cases[i].small);
         assert_int_equal(fit->gpus[0].headroom_known, cases[i].state == VRAM_GPU_OK);
-        assert_int_equal(fit->gpus[0].shortfall_bytes, cases[i].state == VRAM_GPU_OK ? 0 : VRAM_UNKNOWN);
+        assert_int_equal(fit->gpus[0].shortfall_bytes,
+                         cases[i].state == VRAM_GPU_OK ? 0 : VRAM_UNKNOWN);
         assert_int_equal(fit->gpus[0].free_bytes, 20000 * MIB); /* shown all the same */
         assert_int_equal(ask(25000 * MIB), cases[i].large);
     }

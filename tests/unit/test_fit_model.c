@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define ROUNDS 20000
-#define MOST   6
+#define MOST 6
 
 __extension__ typedef __int128 wide;
 
@@ -33,7 +33,8 @@ static uint64_t below(uint64_t limit)
 /* Small amounts, so that boundaries are met often; now and then an extreme or unknown one. */
 static uint64_t amount(void)
 {
-    static const uint64_t odd[] = {VRAM_UNKNOWN, UINT64_MAX - 1, UINT64_MAX / 2, (uint64_t)1 << 63, 0};
+    static const uint64_t odd[] = {VRAM_UNKNOWN, UINT64_MAX - 1, UINT64_MAX / 2, (uint64_t)1 << 63,
+                                   0};
     return below(12) ? below(24) : odd[below(ARRAY_LENGTH(odd))];
 }
 
@@ -47,7 +48,8 @@ struct question {
 
 static void make_gpu(struct machine *machine)
 {
-    static const uint32_t others[] = {VRAM_GPU_HUNG, VRAM_GPU_ASLEEP, VRAM_GPU_LOST, VRAM_GPU_DENIED};
+    static const uint32_t others[] = {VRAM_GPU_HUNG, VRAM_GPU_ASLEEP, VRAM_GPU_LOST,
+                                      VRAM_GPU_DENIED};
     bool shared = machine->board.count && below(3) == 0 &&
                   machine->reports[machine->board.count - 1].count < MACHINE_POOLS;
     if (!shared) {
@@ -122,8 +124,8 @@ static struct verdict judge(const struct vram_gpu *gpu, const struct vram_fit_re
     };
     wide size = (wide)request->size_bytes;
     bool never = total_known && margin_known && size + margin > capacity;
-    verdict.answer = never            ? VRAM_NEVER
-                     : !verdict.known ? VRAM_CANNOT_TELL
+    verdict.answer = never                      ? VRAM_NEVER
+                     : !verdict.known           ? VRAM_CANNOT_TELL
                      : size <= verdict.headroom ? VRAM_FITS
                                                 : VRAM_NOT_NOW;
     return verdict;
@@ -152,7 +154,8 @@ static bool serves(const struct verdict *verdicts, size_t count, unsigned set, u
     return chosen == wanted;
 }
 
-static bool any_serves(const struct verdict *verdicts, size_t count, unsigned wanted, unsigned barred)
+static bool any_serves(const struct verdict *verdicts, size_t count, unsigned wanted,
+                       unsigned barred)
 {
     for (unsigned set = 0; set < 1u << count; set++) {
         if (serves(verdicts, count, set, wanted, barred)) {
@@ -166,14 +169,16 @@ static bool any_serves(const struct verdict *verdicts, size_t count, unsigned wa
 
 static uint32_t answer_all(const struct verdict *verdicts, size_t count, unsigned wanted)
 {
-    if (any_serves(verdicts, count, wanted, BIT(VRAM_NEVER) | BIT(VRAM_NOT_NOW) | BIT(VRAM_CANNOT_TELL))) {
+    if (any_serves(verdicts, count, wanted,
+                   BIT(VRAM_NEVER) | BIT(VRAM_NOT_NOW) | BIT(VRAM_CANNOT_TELL))) {
         return VRAM_FITS;
     }
     if (!any_serves(verdicts, count, wanted, BIT(VRAM_NEVER))) {
         return VRAM_NEVER;
     }
-    return any_serves(verdicts, count, wanted, BIT(VRAM_NEVER) | BIT(VRAM_NOT_NOW)) ? VRAM_CANNOT_TELL
-                                                                                     : VRAM_NOT_NOW;
+    return any_serves(verdicts, count, wanted, BIT(VRAM_NEVER) | BIT(VRAM_NOT_NOW))
+               ? VRAM_CANNOT_TELL
+               : VRAM_NOT_NOW;
 }
 
 /* The headroom of a choice: of all choices that serve, the one with the least is to be made. Clamped as the
@@ -217,8 +222,8 @@ static void check_choice(unsigned round, const struct vram_fit *fit, const struc
     }
 }
 
-static void check_line(unsigned round, const struct vram_fit_gpu *line, const struct verdict *verdict,
-                       uint64_t size)
+static void check_line(unsigned round, const struct vram_fit_gpu *line,
+                       const struct verdict *verdict, uint64_t size)
 {
     CHECK(round, line->usable == verdict->usable);
     CHECK(round, line->answer == verdict->answer);
@@ -277,8 +282,9 @@ static void test_fit_model__agrees_with_brute_force(void **state)
         (void)vram_snapshot_unref(question.snapshot);
         machine_free(machine);
     }
-    print_message("%d rounds: %zu fit, %zu not now, %zu never, %zu unknown, %zu without a usable GPU\n", ROUNDS,
-                  seen[0], seen[1], seen[2], seen[3], seen[4]);
+    print_message(
+        "%d rounds: %zu fit, %zu not now, %zu never, %zu unknown, %zu without a usable GPU\n",
+        ROUNDS, seen[0], seen[1], seen[2], seen[3], seen[4]);
     for (size_t i = 0; i < ARRAY_LENGTH(seen); i++) {
         assert_true(seen[i] > ROUNDS / 200); /* else the questions are not telling */
     }

@@ -24,7 +24,8 @@ static int set_up(void **state)
     (void)state;
     root = fake_root_make();
     /* Without the right to give files away, every process here is the tester's. */
-    (void)snprintf(passwd, sizeof(passwd), "root:x:0:0::/root:/bin/sh\n%s:x:%u:1::/:\nada:x:1000:1000::/:\n",
+    (void)snprintf(passwd, sizeof(passwd),
+                   "root:x:0:0::/root:/bin/sh\n%s:x:%u:1::/:\nada:x:1000:1000::/:\n",
                    getuid() ? "tester" : "nobody", getuid() ? getuid() : 65534);
     fake_root_text(root, "/etc/passwd", passwd);
     identities = identities_new(root);
@@ -83,7 +84,8 @@ static void test_identity__tells_who_a_process_is(void **state)
 static void test_identity__does_without_what_is_missing(void **state)
 {
     (void)state;
-    fake_root_process(root, 77, "python3", 4711, 4242); /* no such user, no cgroup, no command line */
+    fake_root_process(root, 77, "python3", 4711,
+                      4242); /* no such user, no cgroup, no command line */
     const struct identity *who = look_up(77, true);
     assert_true(who->visible);
     assert_string_equal(who->user, name_of(4242));

@@ -57,8 +57,10 @@ bool watch_leave(struct source_watch *w)
 /* The driver writes all of an entry, whatever its size; behind the known fields zeros. */
 static void write_entry(unsigned char *at, const struct entry *entry, unsigned size)
 {
-    struct nvml_process_32 whole = {.pid = entry->pid, .used_bytes = entry->used,
-                                    .gpu_instance = NVML_NO_INSTANCE, .compute_instance = NVML_NO_INSTANCE};
+    struct nvml_process_32 whole = {.pid = entry->pid,
+                                    .used_bytes = entry->used,
+                                    .gpu_instance = NVML_NO_INSTANCE,
+                                    .compute_instance = NVML_NO_INSTANCE};
     memcpy(at, &whole, size);
 }
 
@@ -182,7 +184,8 @@ static void expect_problem(const char *code)
 /* ---- Entry sizes ----------------------------------------------------------------------------- */
 
 /* A buffer as a call leaves it: filled, with so many entries written over its beginning. */
-static void fill(unsigned char *buffer, size_t size, uint32_t count, unsigned entry_size, uint64_t used)
+static void fill(unsigned char *buffer, size_t size, uint32_t count, unsigned entry_size,
+                 uint64_t used)
 {
     memset(buffer, NVML_FILL, size);
     for (uint32_t i = 0; i < count; i++) {
@@ -448,7 +451,7 @@ static void test_lists__asks_the_driver_for_strangers_names(void **state)
     assert_int_equal(read_lists(), 0);
     assert_null(gpu.processes[0].name); /* /proc will tell */
     assert_string_equal(gpu.processes[1].name, "Xorg");
-    assert_null(gpu.processes[2].name); /* the driver knows no better */
+    assert_null(gpu.processes[2].name);                    /* the driver knows no better */
     assert_string_equal(gpu.processes[3].name, "python3"); /* of a path its end */
     nvml.pids_are_foreign = true;
     assert_int_equal(read_lists(), 0);

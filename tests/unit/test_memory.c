@@ -96,7 +96,8 @@ static int build_snapshot(void)
     if (!machine->identities) {
         return -ENOMEM;
     }
-    int r = snapshot_build(&machine->board, machine->identities, VRAM_TAKE_ALL, 0, MACHINE_NOW_NS, &built);
+    int r = snapshot_build(&machine->board, machine->identities, VRAM_TAKE_ALL, 0, MACHINE_NOW_NS,
+                           &built);
     assert_int_equal(!built, r < 0);
     (void)vram_snapshot_unref(built);
     return r;
@@ -250,7 +251,8 @@ static int ask_handle(void)
     if (r == 0) {
         r = vram_snapshot_take(vram, 0, &taken);
         assert_null(taken);
-        assert_string_equal(vram_error_code(vram), r == -ENOMEM ? "out_of_memory" : "library_not_found");
+        assert_string_equal(vram_error_code(vram),
+                            r == -ENOMEM ? "out_of_memory" : "library_not_found");
     }
     (void)vram_close(vram);
     return r == -ENODEV ? 0 : r;
@@ -311,14 +313,10 @@ int main(void)
 {
 #define MADE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        MADE(test_memory__of_a_snapshot),
-        MADE(test_memory__of_an_identity),
-        MADE(test_memory__of_an_answer),
-        MADE(test_memory__of_documents),
-        TEST(test_memory__of_a_problem),
-        MADE(test_memory__of_a_driver),
-        TEST(test_memory__of_a_handle),
-        TEST(test_memory__of_a_question),
+        MADE(test_memory__of_a_snapshot), MADE(test_memory__of_an_identity),
+        MADE(test_memory__of_an_answer),  MADE(test_memory__of_documents),
+        TEST(test_memory__of_a_problem),  MADE(test_memory__of_a_driver),
+        TEST(test_memory__of_a_handle),   TEST(test_memory__of_a_question),
         TEST(test_memory__of_a_sampler),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

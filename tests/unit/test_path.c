@@ -56,7 +56,8 @@ static void test_path__takes_white_space_off_a_line(void **state)
     static const struct {
         const char *text, *line;
     } cases[] = {
-        {"active\n", "active"}, {"active", "active"}, {"a b \t\r\n\n", "a b"}, {"\n", ""}, {"", ""}, {" a", " a"},
+        {"active\n", "active"}, {"active", "active"}, {"a b \t\r\n\n", "a b"}, {"\n", ""}, {"", ""},
+        {" a", " a"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -140,7 +141,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_path__takes_white_space_off_a_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_path__says_what_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_path__reads_links, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_path__leaves_no_descriptor_to_children, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_path__leaves_no_descriptor_to_children, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_path__closes_what_it_read, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("path", tests, NULL, NULL);

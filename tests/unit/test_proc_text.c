@@ -9,7 +9,7 @@
 /* ---- stat ------------------------------------------------------------------------------------ */
 
 #define FIELDS_3_TO_21 " S 1 77 77 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0"
-#define REST           " 12345678 90 18446744073709551615 1 1 0 0\n"
+#define REST " 12345678 90 18446744073709551615 1 1 0 0\n"
 
 struct stat_case {
     const char *text, *name;
@@ -29,7 +29,8 @@ static void test_proc_text__reads_stat(void **state)
         {"77 ((sd-pam))" FIELDS_3_TO_21 " 5" REST, "(sd-pam)", 5},
         {"77 (a\nb)" FIELDS_3_TO_21 " 6" REST, "a\nb", 6},
         {"77 (\x01\xFF\x7F)" FIELDS_3_TO_21 " 7" REST, "\x01\xFF\x7F", 7},
-        {"77 (kworker/u64:3-events_unbound)" FIELDS_3_TO_21 " 0" REST, "kworker/u64:3-events_unbound", 0},
+        {"77 (kworker/u64:3-events_unbound)" FIELDS_3_TO_21 " 0" REST,
+         "kworker/u64:3-events_unbound", 0},
         {"77 (x)" FIELDS_3_TO_21 " 18446744073709551615" REST, "x", UINT64_MAX},
     };
     (void)state;
@@ -138,7 +139,7 @@ static void test_proc_text__reads_the_effective_user(void **state)
 
 /* ---- cgroup ---------------------------------------------------------------------------------- */
 
-#define ID    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define INNER "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
 #define NAME80 "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
 
@@ -162,21 +163,26 @@ static void test_proc_text__finds_containers(void **state)
     static const struct cgroup_case cases[] = {
         {"0::/system.slice/docker-" ID ".scope\n", ID, ""},
         {"0::/docker/" ID "\n", ID, ""},
-        {"12:memory:/docker/" ID "\n11:cpu,cpuacct:/docker/" ID "\n1:name=systemd:/docker/" ID "\n", ID, ""},
+        {"12:memory:/docker/" ID "\n11:cpu,cpuacct:/docker/" ID "\n1:name=systemd:/docker/" ID "\n",
+         ID, ""},
         {"0::/machine.slice/libpod-" ID ".scope/container\n", ID, ""},
         {"0::/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" ID ".scope\n", ID,
          "user@1000.service"},
         {"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod12_34.slice/"
-         "cri-containerd-" ID ".scope\n", ID, ""},
+         "cri-containerd-" ID ".scope\n",
+         ID, ""},
         {"0::/kubepods.slice/kubepods-besteffort.slice/crio-" ID ".scope\n", ID, ""},
         {"0::/kubepods/besteffort/pod1234-5678/" ID "\n", ID, ""},
-        {"0::/system.slice/containerd.service/kubepods-burstable-pod12.slice:cri-containerd:" ID "\n", ID,
-         "containerd.service"},
+        {"0::/system.slice/containerd.service/kubepods-burstable-pod12.slice:cri-containerd:" ID
+         "\n",
+         ID, "containerd.service"},
         {"0::/actions_job/" ID "\n", ID, ""},
         {"0::/lxc.payload.web\n", "web", ""},
         {"0::/lxc.payload.web/system.slice/ollama.service\n", "web", "ollama.service"},
-        {"0::/docker/" ID "/docker/" INNER "\n", INNER, ""}, /* in a container: the inner one is meant */
-        {"0::/system.slice/docker-" ID ".scope/system.slice/ollama.service\n", ID, "ollama.service"},
+        {"0::/docker/" ID "/docker/" INNER "\n", INNER,
+         ""}, /* in a container: the inner one is meant */
+        {"0::/system.slice/docker-" ID ".scope/system.slice/ollama.service\n", ID,
+         "ollama.service"},
         {"0::/docker/" ID, ID, ""}, /* no newline */
     };
     (void)state;
@@ -192,7 +198,8 @@ static void test_proc_text__takes_no_other_digits_for_a_container(void **state)
         {"0::/docker-" ID ".slice\n", "", ""},
         {"0::/docker-" ID "-more.scope\n", "", "docker-" ID "-more.scope"},
         {"0::/lxc.payload.\n", "", ""},
-        {"0::/lxc.payload." NAME80 "\n", "", ""}, /* too long to be told: better none than half of it */
+        {"0::/lxc.payload." NAME80 "\n", "",
+         ""}, /* too long to be told: better none than half of it */
     };
     (void)state;
     check_cgroups(cases, ARRAY_LENGTH(cases));
@@ -203,13 +210,16 @@ static void test_proc_text__finds_units(void **state)
     static const struct cgroup_case cases[] = {
         {"0::/system.slice/ollama.service\n", "", "ollama.service"},
         {"0::/system.slice/system-comfy.slice/comfy@1.service\n", "", "comfy@1.service"},
-        {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.kde.konsole-42.scope\n", "",
-         "app-org.kde.konsole-42.scope"},
+        {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/"
+         "app-org.kde.konsole-42.scope\n",
+         "", "app-org.kde.konsole-42.scope"},
         {"0::/user.slice/user-1000.slice/session-2.scope\n", "", "session-2.scope"},
-        {"0::/system.slice/ollama.service/worker\n", "", "ollama.service"}, /* a delegated part of it */
+        {"0::/system.slice/ollama.service/worker\n", "",
+         "ollama.service"}, /* a delegated part of it */
         {"0::/init.scope\n", "", "init.scope"},
         {"13:pids:/user.slice/user-1000.slice\n"
-         "1:name=systemd:/user.slice/user-1000.slice/session-2.scope\n0::/\n", "", "session-2.scope"},
+         "1:name=systemd:/user.slice/user-1000.slice/session-2.scope\n0::/\n",
+         "", "session-2.scope"},
         {"0::/\n", "", ""},
         {"0::/user.slice\n", "", ""},
         {"0::/.service\n", "", ""},
@@ -222,9 +232,17 @@ static void test_proc_text__finds_units(void **state)
 static void test_proc_text__finds_nothing_in_garbage(void **state)
 {
     static const struct cgroup_case cases[] = {
-        {"", "", ""},          {"\n", "", ""},      {"\n\n\n", "", ""},   {":", "", ""},
-        {"::", "", ""},        {":::", "", ""},     {"a.service\n", "", ""}, {"0:a.service\n", "", ""},
-        {"0::", "", ""},       {"0:://///\n", "", ""}, {"\xFF\xFE:\x01:\x02", "", ""},
+        {"", "", ""},
+        {"\n", "", ""},
+        {"\n\n\n", "", ""},
+        {":", "", ""},
+        {"::", "", ""},
+        {":::", "", ""},
+        {"a.service\n", "", ""},
+        {"0:a.service\n", "", ""},
+        {"0::", "", ""},
+        {"0:://///\n", "", ""},
+        {"\xFF\xFE:\x01:\x02", "", ""},
     };
     (void)state;
     check_cgroups(cases, ARRAY_LENGTH(cases));
@@ -239,7 +257,9 @@ static void test_proc_text__joins_a_command_line(void **state)
         size_t length;
         const char *joined;
     } cases[] = {
-        {"python3\0train.py\0--epochs\0" "3\0", 27, "python3 train.py --epochs 3"},
+        {"python3\0train.py\0--epochs\0"
+         "3\0",
+         27, "python3 train.py --epochs 3"},
         {"python3\0", 8, "python3"},
         {"python3", 7, "python3"},
         {"nginx: worker\0\0\0\0\0", 18, "nginx: worker"}, /* a title written over the arguments */

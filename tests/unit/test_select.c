@@ -38,9 +38,11 @@ static int set_up(void **state)
         (void)text_copy(gpu->name, sizeof(gpu->name), i < 3 ? "RTX 3090" : "H100");
     }
     struct source_gpu *instance = machine_instance(machine, 1, 0, 40 * GIB, 0);
-    (void)text_copy(instance->uuid, sizeof(instance->uuid), "MIG-1aaa0000-1111-2222-3333-444444444444");
+    (void)text_copy(instance->uuid, sizeof(instance->uuid),
+                    "MIG-1aaa0000-1111-2222-3333-444444444444");
     instance = machine_instance(machine, 2, 0, 40 * GIB, 0);
-    (void)text_copy(instance->uuid, sizeof(instance->uuid), "MIG-2bbb0000-1111-2222-3333-444444444444");
+    (void)text_copy(instance->uuid, sizeof(instance->uuid),
+                    "MIG-2bbb0000-1111-2222-3333-444444444444");
     snapshot = machine_snapshot(machine, VRAM_TAKE_ALL);
     return 0;
 }
@@ -77,7 +79,8 @@ static void check(const struct select_case *c, bool visible)
         for (size_t i = 0; i < MOST; i++) {
             size_t expected = i < written ? c->positions[i] : UNTOUCHED;
             if (positions[i] != expected) {
-                fail_msg("'%s': position %zu is %zu, expected %zu", c->text, i, positions[i], expected);
+                fail_msg("'%s': position %zu is %zu, expected %zu", c->text, i, positions[i],
+                         expected);
             }
         }
     }
@@ -105,10 +108,11 @@ static void check_visible(const struct select_case *cases, size_t count)
 static void test_select__by_index(void **state)
 {
     static const struct select_case cases[] = {
-        {"0", NULL, 1, {0}},       {"2", NULL, 1, {2}},       {"02", NULL, 1, {2}},
-        {"3", NULL, 2, {3, 4}},    {"3:0", NULL, 1, {3}},     {"3:1", NULL, 1, {4}},
-        {"3:2", NULL, -ENOENT, {0}}, {"0:0", NULL, -ENOENT, {0}}, {"4", NULL, -ENOENT, {0}},
-        {"999999999", NULL, -ENOENT, {0}},
+        {"0", NULL, 1, {0}},         {"2", NULL, 1, {2}},
+        {"02", NULL, 1, {2}},        {"3", NULL, 2, {3, 4}},
+        {"3:0", NULL, 1, {3}},       {"3:1", NULL, 1, {4}},
+        {"3:2", NULL, -ENOENT, {0}}, {"0:0", NULL, -ENOENT, {0}},
+        {"4", NULL, -ENOENT, {0}},   {"999999999", NULL, -ENOENT, {0}},
     };
     (void)state;
     check_selectors(cases, ARRAY_LENGTH(cases));
@@ -147,7 +151,9 @@ static void test_select__takes_a_whole_uuid_before_a_longer_one(void **state)
     (void)text_copy(machine->gpus[1][0].uuid, sizeof(machine->gpus[1][0].uuid), "GPU-abc");
     snapshot = machine_snapshot(machine, 0);
     struct select_case cases[] = {
-        {"GPU-abc", NULL, 1, {1}}, {"GPU-abcd", NULL, 1, {0}}, {"GPU-ab", NULL, -ENOTUNIQ, {0}},
+        {"GPU-abc", NULL, 1, {1}},
+        {"GPU-abcd", NULL, 1, {0}},
+        {"GPU-ab", NULL, -ENOTUNIQ, {0}},
     };
     check_selectors(cases, ARRAY_LENGTH(cases));
 }
@@ -155,11 +161,16 @@ static void test_select__takes_a_whole_uuid_before_a_longer_one(void **state)
 static void test_select__by_pci_address(void **state)
 {
     static const struct select_case cases[] = {
-        {"0000:01:00.0", NULL, 1, {0}},     {"00000000:01:00.0", NULL, 1, {0}},
-        {"01:00.0", NULL, 1, {0}},          {"1:0.0", NULL, 1, {0}},
-        {"10000:c1:00.0", NULL, 1, {2}},    {"00010000:C1:00.0", NULL, 1, {2}},
-        {"c1:00.0", NULL, -ENOENT, {0}},    {"0000:01:00.1", NULL, -ENOENT, {0}},
-        {"0000:03:00.0", NULL, -ENOENT, {0}}, {"a1:00.0", NULL, 2, {3, 4}},
+        {"0000:01:00.0", NULL, 1, {0}},
+        {"00000000:01:00.0", NULL, 1, {0}},
+        {"01:00.0", NULL, 1, {0}},
+        {"1:0.0", NULL, 1, {0}},
+        {"10000:c1:00.0", NULL, 1, {2}},
+        {"00010000:C1:00.0", NULL, 1, {2}},
+        {"c1:00.0", NULL, -ENOENT, {0}},
+        {"0000:01:00.1", NULL, -ENOENT, {0}},
+        {"0000:03:00.0", NULL, -ENOENT, {0}},
+        {"a1:00.0", NULL, 2, {3, 4}},
     };
     (void)state;
     check_selectors(cases, ARRAY_LENGTH(cases));
@@ -168,19 +179,31 @@ static void test_select__by_pci_address(void **state)
 static void test_select__refuses_what_is_no_selector(void **state)
 {
     static const struct select_case cases[] = {
-        {"", NULL, -EINVAL, {0}},          {" ", NULL, -EINVAL, {0}},
-        {" 0", NULL, -EINVAL, {0}},        {"0 ", NULL, -EINVAL, {0}},
-        {"0,1", NULL, -EINVAL, {0}},       {"+1", NULL, -EINVAL, {0}},
-        {"0x0", NULL, -EINVAL, {0}},       {"3:", NULL, -EINVAL, {0}},
-        {"3:x", NULL, -EINVAL, {0}},       {"3:-1", NULL, -EINVAL, {0}},
-        {"3: 1", NULL, -EINVAL, {0}},      {"3:1:0", NULL, -EINVAL, {0}},
-        {":1", NULL, -EINVAL, {0}},        {"GPU_5042", NULL, -EINVAL, {0}},
-        {"xyz", NULL, -EINVAL, {0}},       {"\xFF", NULL, -EINVAL, {0}},
-        {" 01:00.0", NULL, -EINVAL, {0}},  {"01:00.0 ", NULL, -EINVAL, {0}},
-        {"+1:00.0", NULL, -EINVAL, {0}},   {"-1:00:00.0", NULL, -EINVAL, {0}},
-        {"0x1:00.0", NULL, -EINVAL, {0}},  {"01:00. 0", NULL, -EINVAL, {0}},
-        {"01:00.0.0", NULL, -EINVAL, {0}}, {"100000000:01:00.0", NULL, -EINVAL, {0}}, /* wraps in 32 bits */
-        {"01:00", NULL, -ENOENT, {0}}, /* instance 0 of card 1, which is not divided */
+        {"", NULL, -EINVAL, {0}},
+        {" ", NULL, -EINVAL, {0}},
+        {" 0", NULL, -EINVAL, {0}},
+        {"0 ", NULL, -EINVAL, {0}},
+        {"0,1", NULL, -EINVAL, {0}},
+        {"+1", NULL, -EINVAL, {0}},
+        {"0x0", NULL, -EINVAL, {0}},
+        {"3:", NULL, -EINVAL, {0}},
+        {"3:x", NULL, -EINVAL, {0}},
+        {"3:-1", NULL, -EINVAL, {0}},
+        {"3: 1", NULL, -EINVAL, {0}},
+        {"3:1:0", NULL, -EINVAL, {0}},
+        {":1", NULL, -EINVAL, {0}},
+        {"GPU_5042", NULL, -EINVAL, {0}},
+        {"xyz", NULL, -EINVAL, {0}},
+        {"\xFF", NULL, -EINVAL, {0}},
+        {" 01:00.0", NULL, -EINVAL, {0}},
+        {"01:00.0 ", NULL, -EINVAL, {0}},
+        {"+1:00.0", NULL, -EINVAL, {0}},
+        {"-1:00:00.0", NULL, -EINVAL, {0}},
+        {"0x1:00.0", NULL, -EINVAL, {0}},
+        {"01:00. 0", NULL, -EINVAL, {0}},
+        {"01:00.0.0", NULL, -EINVAL, {0}},
+        {"100000000:01:00.0", NULL, -EINVAL, {0}}, /* wraps in 32 bits */
+        {"01:00", NULL, -ENOENT, {0}},             /* instance 0 of card 1, which is not divided */
         {"all", NULL, -EINVAL, {0}},
     };
     (void)state;
@@ -204,7 +227,8 @@ static void test_select__finds_nothing_among_the_unknown(void **state)
     assert_int_equal(vram_select(unknown, "0:0", NULL, 0), -ENOENT);
     assert_int_equal(vram_select(unknown, "GPU-5", NULL, 0), -ENOENT);
     assert_int_equal(vram_select(unknown, "01:00.0", NULL, 0), -ENOENT);
-    assert_int_equal(vram_select_visible(unknown, "0", NULL, NULL, 0), 1); /* one GPU has one order */
+    assert_int_equal(vram_select_visible(unknown, "0", NULL, NULL, 0),
+                     1); /* one GPU has one order */
     (void)vram_snapshot_unref(unknown);
     machine_free(blank);
 }
@@ -255,7 +279,9 @@ static void test_select__shows_what_cuda_shows(void **state)
 static void test_select__does_not_guess_at_cudas_order(void **state)
 {
     static const struct select_case alike[] = {
-        {"1", NULL, 1, {1}}, {"1", "FASTEST_FIRST", 1, {1}}, {"2,0", "", 2, {2, 0}},
+        {"1", NULL, 1, {1}},
+        {"1", "FASTEST_FIRST", 1, {1}},
+        {"2,0", "", 2, {2, 0}},
     };
     static const struct select_case different[] = {
         {"0", NULL, -EXDEV, {0}},

@@ -21,8 +21,8 @@ static void check_size(const struct size_case *c)
     bool bare = !c->bare;
     int r = size_parse(c->text, &bytes, &bare);
     if (r != c->result || bytes != (r == 0 ? c->bytes : UNTOUCHED)) {
-        fail_msg("'%s': result %d, %ju bytes; expected %d, %ju", c->text, r, (uintmax_t)bytes, c->result,
-                 (uintmax_t)c->bytes);
+        fail_msg("'%s': result %d, %ju bytes; expected %d, %ju", c->text, r, (uintmax_t)bytes,
+                 c->result, (uintmax_t)c->bytes);
     }
     assert_int_equal(bare, r == 0 ? c->bare : !c->bare);
     if (r == 0) {
@@ -33,15 +33,12 @@ static void check_size(const struct size_case *c)
 static void test_size__reads_every_unit(void **state)
 {
     static const struct size_case cases[] = {
-        {"1B", 0, 1, false},          {"1b", 0, 1, false},
-        {"1K", 0, KIB, false},        {"1k", 0, KIB, false},
-        {"1KB", 0, KIB, false},       {"1kb", 0, KIB, false},
-        {"1KiB", 0, KIB, false},      {"1kib", 0, KIB, false},
-        {"1KIB", 0, KIB, false},      {"1kIb", 0, KIB, false},
-        {"1M", 0, MIB, false},        {"310MiB", 0, 310 * MIB, false},
-        {"12G", 0, 12 * GIB, false},  {"24GB", 0, 24 * GIB, false},
-        {"24gib", 0, 24 * GIB, false}, {"2T", 0, 2 * TIB, false},
-        {"2TiB", 0, 2 * TIB, false},  {"007G", 0, 7 * GIB, false},
+        {"1B", 0, 1, false},         {"1b", 0, 1, false},          {"1K", 0, KIB, false},
+        {"1k", 0, KIB, false},       {"1KB", 0, KIB, false},       {"1kb", 0, KIB, false},
+        {"1KiB", 0, KIB, false},     {"1kib", 0, KIB, false},      {"1KIB", 0, KIB, false},
+        {"1kIb", 0, KIB, false},     {"1M", 0, MIB, false},        {"310MiB", 0, 310 * MIB, false},
+        {"12G", 0, 12 * GIB, false}, {"24GB", 0, 24 * GIB, false}, {"24gib", 0, 24 * GIB, false},
+        {"2T", 0, 2 * TIB, false},   {"2TiB", 0, 2 * TIB, false},  {"007G", 0, 7 * GIB, false},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -69,7 +66,7 @@ static void test_size__rounds_decimals_up(void **state)
         {"1.5G", 0, GIB + GIB / 2, false},
         {"1.5B", 0, 2, false},
         {"0.1B", 0, 1, false},
-        {"0.001K", 0, 2, false}, /* 1.024 */
+        {"0.001K", 0, 2, false},        /* 1.024 */
         {"0.0009765625K", 0, 1, false}, /* exactly a byte */
         {"0.00097656250000000000000000000000K", 0, 1, false},
         {"0.00097656250000000000000000000001K", 0, 2, false}, /* beyond what 64 bits hold */
@@ -87,12 +84,58 @@ static void test_size__rounds_decimals_up(void **state)
 static void test_size__refuses_what_is_none(void **state)
 {
     static const char *const texts[] = {
-        "",      " ",     "12Q",    "-1",    "+1",     "1e400", "1e3",    "1E3G",  "0x10", "G",
-        ".5G",   "1.",    "1.G",    "1..5G", "1,5G",   "1.5.5", " 1G",    "1G ",   "1 G",  "1 GiB",
-        "1GG",   "1iB",   "1i",     "1Ki",   "1Bi",    "1BB",   "1BiB",   "1GiBs", "1P",   "1E",
-        "1GiB\n", "1\tG", "inf",    "nan",   "1/2G",   "1G1",   "1_000",  "\xC2\xB5", "1\xE2\x82\xAC",
-        "-0",    "--1",   "1%",     "1G%",   "\x01",   "1\x0B", "1@",
-        "0",     "0B",    "0G",     "0.0",   "0.000T", "00000000000000000000000000000000",
+        "",
+        " ",
+        "12Q",
+        "-1",
+        "+1",
+        "1e400",
+        "1e3",
+        "1E3G",
+        "0x10",
+        "G",
+        ".5G",
+        "1.",
+        "1.G",
+        "1..5G",
+        "1,5G",
+        "1.5.5",
+        " 1G",
+        "1G ",
+        "1 G",
+        "1 GiB",
+        "1GG",
+        "1iB",
+        "1i",
+        "1Ki",
+        "1Bi",
+        "1BB",
+        "1BiB",
+        "1GiBs",
+        "1P",
+        "1E",
+        "1GiB\n",
+        "1\tG",
+        "inf",
+        "nan",
+        "1/2G",
+        "1G1",
+        "1_000",
+        "\xC2\xB5",
+        "1\xE2\x82\xAC",
+        "-0",
+        "--1",
+        "1%",
+        "1G%",
+        "\x01",
+        "1\x0B",
+        "1@",
+        "0",
+        "0B",
+        "0G",
+        "0.0",
+        "0.000T",
+        "00000000000000000000000000000000",
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
@@ -183,8 +226,8 @@ static void test_size__reads_margins(void **state)
         bool right = r == cases[i].result && bytes == (r ? UNTOUCHED : cases[i].bytes) &&
                      millipercent == (r ? 77 : cases[i].millipercent);
         if (!right) {
-            fail_msg("'%s': result %d, %ju bytes, %u thousandths", cases[i].text, r, (uintmax_t)bytes,
-                     millipercent);
+            fail_msg("'%s': result %d, %ju bytes, %u thousandths", cases[i].text, r,
+                     (uintmax_t)bytes, millipercent);
         }
     }
 }

@@ -96,9 +96,10 @@ static void test_snapshot__keeps_unknown_unknown(void **state)
     assert_null(gpu->pci);
     assert_null(gpu->parent_uuid);
     const uint64_t figures[] = {
-        gpu->total_bytes,     gpu->used_bytes,          gpu->free_bytes,        gpu->driver_reserved_bytes,
-        gpu->temperature_c,   gpu->utilization_percent, gpu->outstanding_bytes, gpu->unattributed_bytes,
-        gpu->mig_index,       gpu->gpu_instance_id,     gpu->compute_instance_id, gpu->age_ms,
+        gpu->total_bytes,           gpu->used_bytes,          gpu->free_bytes,
+        gpu->driver_reserved_bytes, gpu->temperature_c,       gpu->utilization_percent,
+        gpu->outstanding_bytes,     gpu->unattributed_bytes,  gpu->mig_index,
+        gpu->gpu_instance_id,       gpu->compute_instance_id, gpu->age_ms,
     };
     for (size_t i = 0; i < ARRAY_LENGTH(figures); i++) {
         assert_int_equal(figures[i], VRAM_UNKNOWN);
@@ -299,7 +300,8 @@ static void test_snapshot__sees_which_instances_share_memory(void **state)
         (void)machine_card(machine, 80 * GIB, 0, 0);
         (void)machine_instance(machine, 1, 0, 40 * GIB, GIB);
         if (card == 0) {
-            (void)machine_instance(machine, 1, 1, 40 * GIB, GIB); /* the same instance, divided again */
+            (void)machine_instance(machine, 1, 1, 40 * GIB,
+                                   GIB); /* the same instance, divided again */
         }
         (void)machine_instance(machine, 2, 0, 40 * GIB, GIB);
     }

@@ -55,22 +55,22 @@ static void test_utf8__stops_at_the_end(void **state)
 static void test_utf8__refuses_what_is_malformed(void **state)
 {
     static const char *const texts[] = {
-        "\x80",             /* a continuation without a beginning */
+        "\x80", /* a continuation without a beginning */
         "\xBF",
-        "\xC0\x80",         /* NUL in two bytes */
+        "\xC0\x80", /* NUL in two bytes */
         "\xC1\xBF",
         "\xE0\x80\x80",
-        "\xE0\x9F\xBF",     /* overlong */
+        "\xE0\x9F\xBF", /* overlong */
         "\xF0\x80\x80\x80",
         "\xF0\x8F\xBF\xBF",
-        "\xED\xA0\x80",     /* surrogates */
+        "\xED\xA0\x80", /* surrogates */
         "\xED\xBF\xBF",
         "\xF4\x90\x80\x80", /* beyond U+10FFFF */
         "\xF7\xBF\xBF\xBF",
         "\xF8\x88\x80\x80\x80",
         "\xFE",
         "\xFF",
-        "\xC3(",            /* broken off by another character */
+        "\xC3(", /* broken off by another character */
         "\xE2\x82(",
         "\xE2(\xAC",
         "\xF0\x9F\x98(",
