@@ -7,6 +7,7 @@
 #include "cli/stop.h"
 #include "cli/values.h"
 #include "cli/verdict.h"
+#include "common/clock.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,13 +32,6 @@ struct inquiry {
     uint64_t timeout_ns;
     struct vram_snapshot *snapshot; /* that the answers are about */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void forget_answers(struct inquiry *inquiry)
 {
@@ -145,16 +139,16 @@ static void pause_for(uint64_t ns)
  * answer that shows it. */
 static int ask_until_settled(struct inquiry *inquiry)
 {
-    uint64_t started = now_ns();
+    uint64_t started = clock_now_ns();
     bool text = inquiry->cli->format == FORMAT_TEXT;
     for (;;) {
-        uint64_t begun = now_ns();
+        uint64_t begun = clock_now_ns();
         bool last = !inquiry->waits || begun - started >= inquiry->timeout_ns;
         int status = ask(inquiry, last && text ? VRAM_TAKE_PROCESSES | VRAM_TAKE_COMMANDS : 0);
         if (status != 0 || last || is_settled(inquiry)) {
             return status;
         }
-        uint64_t ended = now_ns(), pause = (ended - begun) * PAUSE_PER_SAMPLE;
+        uint64_t ended = clock_now_ns(), pause = (ended - begun) * PAUSE_PER_SAMPLE;
         uint64_t left =
             ended - started < inquiry->timeout_ns ? inquiry->timeout_ns - (ended - started) : 0;
         pause = pause < PAUSE_MIN_NS ? PAUSE_MIN_NS : pause;

@@ -9,6 +9,7 @@
 #include "cli/stop.h"
 #include "cli/text.h"
 #include "cli/values.h"
+#include "common/clock.h"
 #include "common/size.h"
 #include "common/utc.h"
 #include <errno.h>
@@ -47,13 +48,6 @@ struct watch {
     struct layout layout;
     size_t lines; /* since the header; 0: none yet */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- A line ---------------------------------------------------------------------------------- */
 
@@ -277,7 +271,7 @@ static int look(struct watch *watch)
 static bool is_closed_before(uint64_t then)
 {
     for (;;) {
-        uint64_t now = now_ns(), left = then > now ? then - now : 0;
+        uint64_t now = clock_now_ns(), left = then > now ? then - now : 0;
         struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
         struct pollfd stdout_end = {.fd = STDOUT_FILENO};
         int n = ppoll(&stdout_end, 1, &timeout, NULL);
@@ -294,7 +288,7 @@ static bool is_closed_before(uint64_t then)
  * is left out. */
 static int go_on(struct watch *watch)
 {
-    uint64_t start = now_ns();
+    uint64_t start = clock_now_ns();
     for (;;) {
         bool closed;
         int status = look(watch);
@@ -304,7 +298,8 @@ static int go_on(struct watch *watch)
         if (status != 0 || closed) {
             return status;
         }
-        uint64_t next = start + ((now_ns() - start) / watch->period_ns + 1) * watch->period_ns;
+        uint64_t next =
+            start + ((clock_now_ns() - start) / watch->period_ns + 1) * watch->period_ns;
         if (is_closed_before(next)) {
             return STATUS_YES;
         }

@@ -40,11 +40,16 @@ void report_unref(struct report *report)
     free(report);
 }
 
+void board_entries_done(struct board_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        report_unref(entries[i].report);
+    }
+}
+
 void board_done(struct board *board)
 {
-    for (size_t i = 0; i < board->count; i++) {
-        report_unref(board->entries[i].report);
-    }
+    board_entries_done(board->entries, board->count);
     free(board->entries);
     *board = (struct board){0};
 }

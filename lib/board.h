@@ -37,4 +37,7 @@ struct report *report_new(struct source_gpu *gpus, size_t count, uint64_t taken_
 struct report *report_ref(struct report *report);
 void report_unref(struct report *report); /* NULL is fine */
 
+/* Gives back the reports of `count` entries; the entries are the caller's. */
+void board_entries_done(struct board_entry *entries, size_t count);
+
 #endif

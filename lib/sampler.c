@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/sampler.h"
 
+#include "common/clock.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define STACK_SIZE ((size_t)1 << 20)
 /* One thread may be stuck in one device while another goes on; two stuck threads mean the driver. */
@@ -38,16 +38,14 @@ struct sampler {
     const struct source_ops *ops;
     struct source_config config;
     uint64_t limit_ns;
-
     unsigned threads; /* that exist, stuck ones included */
     unsigned stuck;   /* of them, given up */
     pthread_t worker; /* the one that is not stuck */
     bool has_worker;
-    bool ending;                 /* no thread starts anything new */
-    bool orphaned;               /* its owner has left: the last thread frees it */
-    struct source_watch *active; /* the worker's pass, while it runs */
-    struct opened *opened;       /* NULL: the source is not open */
-
+    bool ending;                   /* no thread starts anything new */
+    bool orphaned;                 /* its owner has left: the last thread frees it */
+    struct source_watch *active;   /* the worker's pass, while it runs */
+    struct opened *opened;         /* NULL: the source is not open */
     uint64_t asked, begun, served; /* tickets */
     unsigned wanting[TAKE_BITS];   /* callers inside sampler_sample() by what they want */
     uint32_t pass_take;            /* what the current pass asks for */
@@ -57,19 +55,11 @@ struct sampler {
     bool driver_hung; /* the driver as a whole */
     const char *driver_call;
     uint64_t driver_since_ns;
-
     struct source_identity identity;
     size_t count;
     struct board_entry *entries;
     bool *done; /* devices reported in the current pass */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- The board ------------------------------------------------------------------------------- */
 
@@ -92,14 +82,6 @@ static int copy_board(struct sampler *s, struct board *ret_board, struct err *er
     }
     *ret_board = board;
     return 0;
-}
-
-static void clear_entries(struct sampler *s, size_t from)
-{
-    for (size_t i = from; i < s->count; i++) {
-        report_unref(s->entries[i].report);
-    }
-    s->count = from < s->count ? from : s->count;
 }
 
 /* ---- The sink and the watch: what the source calls ------------------------------------------- */
@@ -136,7 +118,10 @@ static int resize(struct sampler *s, size_t count)
         memset(done + s->count, 0, (count - s->count) * sizeof(*done));
         s->count = count;
     }
-    clear_entries(s, count);
+    if (count < s->count) {
+        board_entries_done(s->entries + count, s->count - count);
+        s->count = count;
+    }
     return 0;
 }
 
@@ -164,7 +149,7 @@ static int sink_device(struct source_sink *sink, size_t device, struct source_gp
 {
     struct source_watch *watch = watch_of(sink);
     struct sampler *s = watch->sampler;
-    struct report *report = report_new(gpus, count, now_ns());
+    struct report *report = report_new(gpus, count, clock_now_ns());
     if (!report) {
         return -ENOMEM;
     }
@@ -185,7 +170,7 @@ bool watch_enter(struct source_watch *watch, size_t device, const char *call)
     pthread_mutex_lock(&watch->sampler->lock);
     watch->device = device;
     watch->call = call;
-    watch->since_ns = now_ns();
+    watch->since_ns = clock_now_ns();
     bool wanted = !watch->given_up;
     pthread_mutex_unlock(&watch->sampler->lock);
     return wanted;
@@ -302,7 +287,7 @@ static void come_back(struct sampler *s, const struct source_watch *watch)
 
 static void free_sampler(struct sampler *s)
 {
-    clear_entries(s, 0);
+    board_entries_done(s->entries, s->count);
     free(s->entries);
     free(s->done);
     pthread_cond_destroy(&s->changed);
@@ -475,7 +460,7 @@ static int await(struct sampler *s, uint64_t ticket, struct err *err)
     int r = 0;
     while (r == 0 && s->served < ticket && !s->driver_hung) {
         struct source_watch *watch = s->active;
-        uint64_t now = now_ns();
+        uint64_t now = clock_now_ns();
         bool inside = watch && watch->call;
         if (!s->has_worker) {
             /* A pass of ours that is under way all the same was given up with the driver, which came
@@ -500,7 +485,7 @@ static int answer(struct sampler *s, bool served, struct board *ret_board, struc
         return s->result;
     }
     if (!served && !s->count) {
-        uint64_t tenths = (now_ns() - s->driver_since_ns) / 100000000u;
+        uint64_t tenths = (clock_now_ns() - s->driver_since_ns) / 100000000u;
         return err_set(err, -ETIMEDOUT, "driver_hung",
                        "the NVIDIA driver does not answer: %s has not returned for %" PRIu64
                        ".%u s",
@@ -573,8 +558,8 @@ void sampler_free(struct sampler *s)
     }
     pthread_cond_broadcast(&s->changed);
     /* The source's own closing is a driver call too, with the same patience. */
-    uint64_t deadline = now_ns() + s->limit_ns;
-    while (s->threads > s->stuck && now_ns() < deadline) {
+    uint64_t deadline = clock_now_ns() + s->limit_ns;
+    while (s->threads > s->stuck && clock_now_ns() < deadline) {
         wait_until(s, deadline);
     }
     bool ended = s->threads == s->stuck;
@@ -607,7 +592,7 @@ void sampler_abandon(struct sampler *s)
         s->ops->abandon(s->opened->source);
         free(s->opened);
     }
-    clear_entries(s, 0);
+    board_entries_done(s->entries, s->count);
     free(s->entries);
     free(s->done);
     free(s);

@@ -102,9 +102,6 @@ static int find_instance(const struct gpu *gpu, uint64_t gpu_instance, uint64_t 
 /* With the instance go its processes, at once. */
 static void destroy_instance(struct statement *s, uint32_t index, int slot)
 {
-    if (s->dry) {
-        return;
-    }
     s->world->gpus[index].instances[slot].present = false;
     for (size_t i = 0; i < s->world->process_count; i++) {
         struct process *process = &s->world->processes[i];
@@ -160,31 +157,37 @@ static int read_instance_ids(struct statement *s, uint64_t *ret_gpu_instance,
     return r;
 }
 
-static int run_mig(struct statement *s)
+/* The place of the instance that the line is about, and what it is so far; a new one unless `gone`. */
+static int identify_instance(struct statement *s, uint32_t index, bool gone,
+                             struct instance *ret_instance)
 {
-    uint32_t index;
     uint64_t gpu_instance = WORLD_UNKNOWN, compute_instance = 0;
-    struct instance instance = {0};
-    int r = statement_gpu(s, &index);
-    if (r == 0) {
-        r = read_instance_ids(s, &gpu_instance, &compute_instance);
-    }
-    if (r == 0 && gpu_instance == WORLD_UNKNOWN) {
-        r = complain(s->complaint, "which instance? Write gi=1");
-    }
+    int r = read_instance_ids(s, &gpu_instance, &compute_instance);
     if (r < 0) {
         return r;
     }
+    if (gpu_instance == WORLD_UNKNOWN) {
+        return complain(s->complaint, "which instance? Write gi=1");
+    }
     int slot = find_instance(&s->world->gpus[index], gpu_instance, compute_instance);
-    bool gone = strcmp(s->words.word[s->words.count - 1], "gone") == 0;
     if (slot >= 0) {
-        instance = s->world->gpus[index].instances[slot];
-    } else if (gone) {
+        *ret_instance = s->world->gpus[index].instances[slot];
+        return slot;
+    }
+    if (gone) {
         return complain(s->complaint, "GPU %u has no instance gi=%u ci=%u", index,
                         (unsigned)gpu_instance, (unsigned)compute_instance);
-    } else {
-        slot = new_instance(s, index, gpu_instance, compute_instance, &instance);
     }
+    return new_instance(s, index, gpu_instance, compute_instance, ret_instance);
+}
+
+static int run_mig(struct statement *s)
+{
+    uint32_t index;
+    struct instance instance;
+    bool gone = strcmp(s->words.word[s->words.count - 1], "gone") == 0;
+    int r = statement_gpu(s, &index);
+    int slot = r < 0 ? r : identify_instance(s, index, gone, &instance);
     if (slot < 0) {
         return slot;
     }
@@ -196,17 +199,18 @@ static int run_mig(struct statement *s)
             r = instance_set(&instance, word, value, s->complaint);
         }
     }
-    if (r == 0 && gone) {
-        destroy_instance(s, index, slot);
-        return 0;
-    }
     if (r == 0 && !instance.memory.total) {
         r = complain(s->complaint, "the instance has no memory; write total=10G");
     }
-    if (r == 0 && !s->dry) {
+    if (r < 0 || s->dry) {
+        return r;
+    }
+    if (gone) {
+        destroy_instance(s, index, slot);
+    } else {
         s->world->gpus[index].instances[slot] = instance;
     }
-    return r;
+    return 0;
 }
 
 /* ---- proc, exit -------------------------------------------------------------------------------- */

@@ -237,7 +237,7 @@ def step_asan(context):
     directory = build_in(context, "asan", "-Db_sanitize=address,undefined", "-Db_lundef=false", CC=program("gcc"))
     # The binding loads the simulated driver into a Python that knows nothing of sanitizers.
     return run_tests(
-        directory, "--patience=5", "--except=tests/binding", "--except=tests/house", SANITIZED="address",
+        directory, "--limit=900", "--except=tests/binding", "--except=tests/house", SANITIZED="address",
         ASAN_OPTIONS="detect_leaks=1:exitcode=99:allocator_may_return_null=1",
         UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
     )
@@ -249,7 +249,7 @@ def step_tsan(context):
     # It knows the layouts of memory of an older kernel; without this it may refuse to start.
     steady = ["--wrap=setarch -R"] if bounded.run(["setarch", "-R", "true"])[0] == 0 else []
     return run_tests(
-        directory, "--only=programs", "--patience=5", *steady, *THREADED, SANITIZED="thread",
+        directory, "--only=programs", "--limit=900", *steady, *THREADED, SANITIZED="thread",
         # A forked child that starts threads is what some tests are about.
         TSAN_OPTIONS="halt_on_error=1:exitcode=66:die_after_fork=0",
     )
@@ -259,7 +259,7 @@ def step_valgrind(context):
     """the unit tests under valgrind: no error, no leak"""
     command = (f"{program('valgrind')} -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite"
                " --fair-sched=yes")
-    return run_tests(context.build, "--only=programs", "--patience=20", f"--wrap={command}", "unit-",
+    return run_tests(context.build, "--only=programs", "--limit=900", f"--wrap={command}", "unit-",
                      SANITIZED="valgrind")
 
 

@@ -2,6 +2,7 @@
 /* The NVML source: start, one pass over the devices, what it says of itself. */
 #include "lib/source/nvml.h"
 
+#include "common/clock.h"
 #include "common/path.h"
 #include "common/text.h"
 #include <dlfcn.h>
@@ -269,7 +270,7 @@ static int nvml_sample(void *source, uint32_t take, struct source_sink *sink,
                        struct source_watch *watch, struct err *err)
 {
     struct nvml *nvml = source;
-    bool resting = nvml_is_resting(nvml, nvml_now_ns());
+    bool resting = nvml_is_resting(nvml, clock_now_ns());
     if (!nvml->started && !resting && any_awake(nvml)) {
         int r = start(nvml, watch, err);
         if (r < 0) {
@@ -296,7 +297,7 @@ static int nvml_sample(void *source, uint32_t take, struct source_sink *sink,
             return r == -ENOMEM ? err_no_memory(err) : r;
         }
     }
-    return all_asked ? nvml_consider_rest(nvml, nvml_now_ns(), watch) : 0;
+    return all_asked ? nvml_consider_rest(nvml, clock_now_ns(), watch) : 0;
 }
 
 /* ---- What it says of itself ------------------------------------------------------------------ */

@@ -168,6 +168,5 @@ bool nvml_is_suspended(const char *root, const char *pci);
 int nvml_consider_rest(struct nvml *nvml, uint64_t now_ns, struct source_watch *watch);
 /* Whether the connection is closed and is to stay so for now. */
 bool nvml_is_resting(struct nvml *nvml, uint64_t now_ns);
-uint64_t nvml_now_ns(void);
 
 #endif

@@ -2,6 +2,7 @@
 /* One device: its handle, who it is, its memory, its MIG instances, its health. */
 #include "lib/source/nvml.h"
 
+#include "common/clock.h"
 #include "common/path.h"
 #include "common/size.h"
 #include "common/text.h"
@@ -56,7 +57,7 @@ static void lose(struct nvml_gpu *state, nvml_ret code)
     if (state->retry_after_ns > LAST_RETRY_NS) {
         state->retry_after_ns = LAST_RETRY_NS;
     }
-    state->retry_at_ns = nvml_now_ns() + state->retry_after_ns;
+    state->retry_at_ns = clock_now_ns() + state->retry_after_ns;
 }
 
 /* ---- Identity -------------------------------------------------------------------------------- */
@@ -511,7 +512,7 @@ int nvml_gpu_sample(struct nvml *nvml, size_t device, uint32_t take, struct sour
         nvml_is_suspended(nvml->root, v.state->pci)) {
         return report_absence(&v, sink, VRAM_GPU_ASLEEP, NVML_SUCCESS);
     }
-    if (!v.state->handle && v.state->retry_after_ns && nvml_now_ns() < v.state->retry_at_ns) {
+    if (!v.state->handle && v.state->retry_after_ns && clock_now_ns() < v.state->retry_at_ns) {
         return report_absence(&v, sink, VRAM_GPU_LOST, v.state->lost_code);
     }
     /* A handle that is no longer accepted (the card was reset or divided anew) is looked up once more. */

@@ -5,6 +5,7 @@
  */
 #include "lib/source/nvml.h"
 
+#include "common/clock.h"
 #include "common/path.h"
 #include <errno.h>
 #include <stdio.h>
@@ -99,13 +100,6 @@ int nvml_kernel_gpus(const char *root, struct nvml_kernel_gpu **ret_gpus)
 
 /* The kernel suspends a GPU 6 to 15 seconds after the last connection was closed. */
 #define REST_NS 20000000000ull
-
-uint64_t nvml_now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static bool all_idle(const struct nvml *nvml)
 {

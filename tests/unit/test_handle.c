@@ -224,7 +224,13 @@ static void test_handle__outlives_more_threads_than_it_remembers(void **state)
 static void test_handle__works_in_a_forked_child(void **state)
 {
     int status = -1;
+    const char *watched_by = getenv("SANITIZED");
     (void)state;
+    /* ThreadSanitizer cannot follow a child that starts threads, and valgrind counts what glibc kept for a parent's
+     * thread as the child's leak. tests/library forks as well. */
+    if (watched_by && (strcmp(watched_by, "thread") == 0 || strcmp(watched_by, "valgrind") == 0)) {
+        skip();
+    }
     assert_int_equal(vram_open(&vram, &options), 0);
     assert_int_equal(take(), -ENODEV);
     pid_t child = fork();
