@@ -162,28 +162,28 @@ static void step(void)
     (void)nanosleep(&time, NULL);
 }
 
-/* Grows with time, so that a clock that jumps makes one large step. */
+static uint64_t share(uint64_t size, uint64_t passed, uint64_t ramp)
+{
+    return passed >= ramp ? size : (uint64_t)((double)size * ((double)passed / (double)ramp));
+}
+
+/* Grows with time, so that a clock that jumps makes one large step. Shows itself at once, with nothing. */
 static int take_slowly(struct sim *sim, struct device device, int slot, uint64_t size,
                        uint64_t ramp)
 {
     uint64_t begin = state_now(sim->file.state), held = 0;
-    while (held < size) {
-        uint64_t time = state_now(sim->file.state);
-        uint64_t passed = time > begin ? time - begin : 0;
-        uint64_t due =
-            passed >= ramp ? size : (uint64_t)((double)size * ((double)passed / (double)ramp));
+    int r = ramp ? take(sim, device, slot, 0, 0) : 0;
+    while (r == 0 && held < size) {
+        uint64_t now = state_now(sim->file.state);
+        uint64_t due = share(size, now > begin ? now - begin : 0, ramp);
         if (due > held) {
-            int r = take(sim, device, slot, held, due);
-            if (r < 0) {
-                return r;
-            }
+            r = take(sim, device, slot, held, due);
             held = due;
-        }
-        if (held < size) {
+        } else {
             step();
         }
     }
-    return 0;
+    return r;
 }
 
 static int claim(struct sim *sim, struct device device, const struct hold_options *options)
@@ -210,16 +210,19 @@ static int claim(struct sim *sim, struct device device, const struct hold_option
 
 /* ---- Holding ----------------------------------------------------------------------------------- */
 
-static void wait_until_over(const struct sim *sim, uint64_t duration)
+/* Until `duration` after `begin`. */
+static void wait_until_over(const struct sim *sim, uint64_t begin, uint64_t duration)
 {
-    uint64_t begin = state_now(sim->file.state), now = begin;
     while (duration == WORLD_NEVER) {
         (void)pause();
     }
-    while (now < begin || now - begin < duration) {
+    for (;;) {
+        uint64_t now = state_now(sim->file.state);
         begin = now < begin ? now : begin; /* the machine was begun anew */
+        if (now - begin >= duration) {
+            return;
+        }
         step();
-        now = state_now(sim->file.state);
     }
 }
 
@@ -254,9 +257,10 @@ int hold(struct sim *sim, const struct hold_options *options)
     if (slot < 0 || take_slowly(sim, device, slot, options->size, options->ramp) < 0) {
         return 1;
     }
+    uint64_t begin = state_now(sim->file.state); /* before anybody is told, and moves the clock */
     (void)printf("holding %" PRIu64 " MiB on GPU %u (%s)\n", options->size / MIB, device.gpu,
                  device_uuid(sim, device));
     (void)fflush(stdout);
-    wait_until_over(sim, options->duration);
+    wait_until_over(sim, begin, options->duration);
     return 0;
 }

@@ -168,7 +168,7 @@ need() {
     fi
 }
 
-# The same for what a verb can do without: tried, and left out where it cannot be had.
+# The same for what a verb can do without.
 want() {
-    (need "$@") >/dev/null 2>&1 || true
+    (need "$@") || echo "dev: going on without $*" >&2
 }

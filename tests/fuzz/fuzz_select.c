@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define GPUS 4
+#define UNTOUCHED 4711
 
 /* Three cards of two models and a MIG instance, built once. */
 static struct vram_snapshot *machine(void)
@@ -35,30 +36,36 @@ static struct vram_snapshot *machine(void)
     return snapshot;
 }
 
-/* Positions are the snapshot's, and as many as was said. */
-static void check(int count, const size_t *positions)
+/* Positions are the snapshot's, no GPU comes twice, and counting alone says the same. */
+static void check(int count, int counted, const size_t *positions)
 {
-    for (int i = 0; i < count && i < GPUS; i++) {
+    MUST(count == counted && count <= GPUS);
+    for (int i = 0; i < count; i++) {
         MUST(positions[i] < GPUS);
+        for (int j = 0; j < i; j++) {
+            MUST(positions[i] != positions[j]);
+        }
     }
+    MUST(count >= 0 || positions[0] == UNTOUCHED);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const char *const orders[] = {NULL, "PCI_BUS_ID"};
     static struct vram_snapshot *snapshot;
-    size_t positions[GPUS];
     char *text = fuzz_text(data, size);
     if (!snapshot) {
         snapshot = machine();
     }
+    size_t positions[GPUS] = {UNTOUCHED};
     int count = vram_select(snapshot, text, positions, GPUS);
-    MUST(count != 0 && count <= GPUS);
-    check(count, positions);
-    count = vram_select_visible(snapshot, text, NULL, positions, GPUS);
-    MUST(count <= GPUS);
-    check(count, positions);
-    check(vram_select_visible(snapshot, text, "PCI_BUS_ID", positions, GPUS), positions);
-    MUST(vram_select(snapshot, text, NULL, 0) <= GPUS); /* counting alone writes nothing */
+    MUST(count != 0);
+    check(count, vram_select(snapshot, text, NULL, 0), positions);
+    for (size_t i = 0; i < 2; i++) {
+        positions[0] = UNTOUCHED;
+        count = vram_select_visible(snapshot, text, orders[i], positions, GPUS);
+        check(count, vram_select_visible(snapshot, text, orders[i], NULL, 0), positions);
+    }
     free(text);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs a fuzz target over files and directories of files. Exit 1 where there was none. */
+/* Runs a fuzz target over files and directories of files, naming each, so that a crash has a culprit. Exit 1
+ * where there was none. */
 #include "tests/fuzz/fuzz.h"
 
 #include <dirent.h>
@@ -18,6 +19,8 @@ static void run_file(const char *path)
     MUST(data);
     size_t size = fread(data, 1, 1 << 20, file);
     (void)fclose(file);
+    printf("%s\n", path);
+    (void)fflush(stdout);
     (void)LLVMFuzzerTestOneInput(data, size);
     free(data);
     inputs++;
