@@ -25,7 +25,7 @@ MESON = os.environ.get("MESON", "meson")
 CLANG_FORMAT_MAJOR = "14"  # another version formats otherwise
 LINES_MAX = 600
 UNSAFE = re.compile(r"\b(sprintf|vsprintf|strcpy|strcat|strtok|atoi|atol|gets|alloca)\s*\(")
-THREADED = ("unit-", "cli-")  # the programs that are run under ThreadSanitizer
+THREADED = ("unit-", "library-", "cli-")  # the programs that are run under ThreadSanitizer
 LONGEST = 1500  # seconds, for one command of a step
 JOBS = 2  # steps at once, and compilers at once within a step
 

@@ -186,6 +186,8 @@ def generation_of(driver):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_on_its_own_generation(profile, tmp_path):
+    if profile == "mig" and os.geteuid() != 0:
+        pytest.skip("a divided card shows its processes to root alone")
     machine = Machine(SIM / "profiles" / f"{profile}.scenario")
     found = read(generation_of(machine.driver), profile, tmp_path)
     assert found["driver"] == machine.driver
