@@ -8,6 +8,7 @@
 #include "cli/text.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,14 +140,22 @@ static int run(struct cli *cli, int argc, char **argv)
     return status != 0 ? status : cli->command->run(cli);
 }
 
+/* The driver is asked in a thread of its own, for which glibc would map a heap of its own: six system calls of a
+ * program that makes a hundred. */
+static void keep_one_heap(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 int main(int argc, char **argv)
 {
-    struct cli cli = {.out = BUF_INIT};
+    static struct cli cli = {.out = BUF_INIT};
     guard_descriptors();
+    keep_one_heap();
     (void)signal(SIGPIPE, SIG_IGN); /* a reader that has gone is told by EPIPE */
-    int status = cli_flush(&cli, run(&cli, argc, argv), NULL);
-    cli.vram = vram_close(cli.vram);
-    arguments_done(&cli.arguments);
-    buf_done(&cli.out);
-    return status;
+    /* The handle is not closed: the kernel takes all back at once when the process ends, the driver's connection
+     * too, where closing it would wake two threads for nothing. */
+    return cli_flush(&cli, run(&cli, argc, argv), NULL);
 }

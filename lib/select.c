@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* The positions found so far; counts on where there is no more room. */
 struct found {
@@ -87,9 +86,8 @@ static bool has_prefix(const char *uuid, const char *text, size_t length)
     if (!uuid) {
         return false;
     }
-    bool bare = strncasecmp(uuid, "GPU-", 4) == 0 || strncasecmp(uuid, "MIG-", 4) == 0;
-    return strncasecmp(uuid, text, length) == 0 ||
-           (bare && strncasecmp(uuid + 4, text, length) == 0);
+    bool bare = text_begins(uuid, "GPU-", 4) || text_begins(uuid, "MIG-", 4);
+    return text_begins(uuid, text, length) || (bare && text_begins(uuid + 4, text, length));
 }
 
 static int by_uuid(const struct vram_snapshot *snapshot, const char *text, size_t length,
@@ -145,7 +143,7 @@ int vram_select(const struct vram_snapshot *snapshot, const char *selector, size
  * CUDA was told to follow the bus. */
 static bool orders_agree(const struct vram_snapshot *snapshot, const char *order)
 {
-    if (order && strcasecmp(order, "PCI_BUS_ID") == 0) {
+    if (order && strlen(order) == 10 && text_begins(order, "PCI_BUS_ID", 10)) {
         return true;
     }
     const char *first = NULL;

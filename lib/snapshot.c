@@ -114,11 +114,12 @@ static int lay_processes(struct layout *layout, const struct source_gpu *from,
 }
 
 /* What of `used` no listed process accounts for. Lists and memory are read one after the other, so that the
- * sum may be the larger: then nothing is unattributed. */
+ * sum may be the larger: then nothing is unattributed. Of a list that is not shown nothing is subtracted. */
 static uint64_t unattributed(const struct source_gpu *gpu)
 {
     uint64_t rest = gpu->used_bytes;
-    for (size_t i = 0; rest != VRAM_UNKNOWN && i < gpu->process_count; i++) {
+    for (size_t i = 0; rest != VRAM_UNKNOWN && gpu->processes_known && i < gpu->process_count;
+         i++) {
         uint64_t used = gpu->processes[i].used_bytes;
         if (used != VRAM_UNKNOWN) {
             rest -= used < rest ? used : rest;

@@ -4,6 +4,7 @@
 
 #include "common/nvml_abi.h"
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 static int parse_code(const char *text, int *ret_code, struct complaint *complaint)
@@ -23,12 +24,13 @@ static int parse_code(const char *text, int *ret_code, struct complaint *complai
         }
     }
     uint64_t code;
-    int r = value_number("ret", text, 999, &code, complaint);
+    bool negative = *text == '-'; /* no driver should, so that a test can */
+    int r = value_number("ret", text + negative, INT32_MAX, &code, complaint);
     if (r < 0) {
         return complain(complaint, "ret=%.40s is neither a number nor a name such as GPU_IS_LOST",
                         text);
     }
-    *ret_code = (int)code;
+    *ret_code = negative ? -(int)code : (int)code;
     return 0;
 }
 
@@ -120,7 +122,7 @@ static int add_rule(struct statement *s, const struct rule *rule)
 /* What is missing from a rule that was read to its end. */
 static int check_rule(struct statement *s, const struct rule *rule)
 {
-    if (rule->kind == RULE_FAIL && rule->code < 0) {
+    if (rule->kind == RULE_FAIL && rule->code == INT_MIN) {
         return complain(s->complaint, "with which code? Write ret=15 or ret=GPU_IS_LOST");
     }
     if (rule->kind == RULE_DELAY && rule->time == WORLD_NEVER) {
@@ -183,7 +185,7 @@ int statement_rule(struct statement *s, const char *verb)
             struct rule rule = {.kind = (enum rule_kind)i,
                                 .id = s->id,
                                 .gpu = -1,
-                                .code = -1,
+                                .code = INT_MIN,
                                 .times = WORLD_NEVER,
                                 .time = WORLD_NEVER,
                                 .by = 1,

@@ -123,6 +123,8 @@ struct nvml {
 /* ---- nvml_library.c ---- */
 int nvml_load(struct nvml_api *api, const struct source_config *config, struct err *err);
 void nvml_unload(struct nvml_api *api);
+/* A code as a driver may give it: never negative, for those are errno values in this library. */
+nvml_ret nvml_code(nvml_ret code);
 const char *nvml_return_text(nvml_ret code); /* "GPU is lost" */
 const char *nvml_return_word(nvml_ret code); /* "gpu_is_lost" */
 

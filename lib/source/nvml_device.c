@@ -22,7 +22,7 @@
         if (!watch_enter(watch, device, name)) {                                                   \
             return -ECANCELED;                                                                     \
         }                                                                                          \
-        (code) = (call);                                                                           \
+        (code) = nvml_code(call);                                                                  \
         if (!watch_leave(watch)) {                                                                 \
             return -ECANCELED;                                                                     \
         }                                                                                          \

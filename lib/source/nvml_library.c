@@ -48,6 +48,11 @@ static const struct function functions[] = {
 #undef NVML_ROW
 };
 
+nvml_ret nvml_code(nvml_ret code)
+{
+    return code < 0 ? NVML_UNKNOWN : code;
+}
+
 const char *nvml_return_text(nvml_ret code)
 {
     switch (code) {

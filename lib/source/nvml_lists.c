@@ -161,7 +161,7 @@ static int call_rung(struct nvml_list_state *state, const struct rung *rung, siz
         if (!watch_enter(watch, device, rung->name)) {
             return -ECANCELED;
         }
-        code = rung->call(handle, &count, state->buffer);
+        code = nvml_code(rung->call(handle, &count, state->buffer));
         if (!watch_leave(watch)) {
             return -ECANCELED;
         }

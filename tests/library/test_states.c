@@ -111,6 +111,23 @@ static void test_states__a_failing_list_does_not_hide_memory(void **state)
     vram_close(vram);
 }
 
+static void test_states__half_a_list_attributes_nothing(void **state)
+{
+    (void)state;
+    struct vram *vram = machine_open(
+        machine_write(TWO_GPUS "proc 1 pid=4194403 name=Xorg mem=512MiB type=G\n"
+                               "fail nvmlDeviceGetComputeRunningProcesses* gpu=1 ret=999\n"),
+        0);
+    struct vram_snapshot *snapshot = machine_take(vram);
+    const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, 1);
+    assert_false(gpu->processes_known);
+    assert_int_equal(gpu->process_count, 0);
+    assert_int_equal(gpu->used_bytes, 2560 * MIB);
+    assert_int_equal(gpu->unattributed_bytes, 2560 * MIB); /* Xorg's too, for it is not shown */
+    vram_snapshot_unref(snapshot);
+    vram_close(vram);
+}
+
 static void test_states__a_driver_shut_down_underneath_is_opened_anew(void **state)
 {
     (void)state;
@@ -158,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_states__a_driver_that_hangs_at_the_start_is_told),
         cmocka_unit_test(test_states__a_denied_gpu_is_a_row),
         cmocka_unit_test(test_states__a_failing_list_does_not_hide_memory),
+        cmocka_unit_test(test_states__half_a_list_attributes_nothing),
         cmocka_unit_test(test_states__a_driver_shut_down_underneath_is_opened_anew),
         cmocka_unit_test(test_states__processes_that_come_between_two_calls),
         cmocka_unit_test(test_states__bad_scenarios_are_told_with_their_line),
