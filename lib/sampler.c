@@ -2,15 +2,14 @@
 #include "lib/sampler.h"
 
 #include "common/clock.h"
+#include "lib/thread.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STACK_SIZE ((size_t)1 << 20)
 /* One thread may be stuck in one device while another goes on; two stuck threads mean the driver. */
 #define MOST_STUCK 2
 #define TAKE_BITS 3 /* in VRAM_TAKE_ALL */
@@ -42,6 +41,7 @@ struct sampler {
     unsigned stuck;   /* of them, given up */
     pthread_t worker; /* the one that is not stuck */
     bool has_worker;
+    struct thread_home home;       /* where the worker may run when it is asked again */
     bool ending;                   /* no thread starts anything new */
     bool orphaned;                 /* its owner has left: the last thread frees it */
     struct source_watch *active;   /* the worker's pass, while it runs */
@@ -359,10 +359,13 @@ static void *work(void *data)
 {
     struct sampler *s = data;
     pthread_mutex_lock(&s->lock);
-    for (;;) {
+    for (bool again = false;; again = true) {
         if (!next_pass(s)) {
             close_source(s);
             break;
+        }
+        if (again) {
+            thread_roam(&s->home);
         }
         struct source_watch watch = {
             .sink = {sink_identity, sink_begin, sink_skip, sink_device},
@@ -387,26 +390,19 @@ static void *work(void *data)
         s->err = err;
         s->served = ticket;
         s->driver_hung = false;
+        /* Told without the lock, or whoever wakes would wait for it at once. */
+        pthread_mutex_unlock(&s->lock);
         pthread_cond_broadcast(&s->changed);
+        pthread_mutex_lock(&s->lock);
     }
     end_thread(s);
     return NULL;
 }
 
-/* Starts a worker with all signals blocked: they are the program's. Called with the lock held. */
+/* Called with the lock held. */
 static int start_worker(struct sampler *s, struct err *err)
 {
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    if (pthread_attr_init(&attributes) != 0) {
-        return err_no_memory(err);
-    }
-    (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&s->worker, &attributes, work, s);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void)pthread_attr_destroy(&attributes);
+    int r = thread_start(&s->worker, work, s, &s->home);
     if (r != 0) {
         return err_set(err, -ENOMEM, "out_of_memory", "no thread could be started: %s",
                        strerror(r));
