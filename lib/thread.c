@@ -25,6 +25,8 @@ int thread_start(pthread_t *ret_thread, void *(*work)(void *data), void *data,
 {
     pthread_attr_t attributes;
     sigset_t all, before;
+    cpu_set_t allowed;
+    bool confined;
     int r = pthread_attr_init(&attributes);
     if (r != 0) {
         return r;
@@ -32,10 +34,15 @@ int thread_start(pthread_t *ret_thread, void *(*work)(void *data), void *data,
     (void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    ret_home->confined = confine(&ret_home->allowed);
+    confined = confine(&allowed);
+    /* Theirs from here on: the new thread may have left home before pthread_create() returns. */
+    *ret_home = (struct thread_home){.confined = confined};
+    if (confined) {
+        ret_home->allowed = allowed;
+    }
     r = pthread_create(ret_thread, &attributes, work, data);
-    if (ret_home->confined) {
-        (void)sched_setaffinity(0, sizeof(ret_home->allowed), &ret_home->allowed);
+    if (confined) {
+        (void)sched_setaffinity(0, sizeof(allowed), &allowed);
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     (void)pthread_attr_destroy(&attributes);
