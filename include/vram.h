@@ -217,6 +217,10 @@ struct vram_problem {
 #define VRAM_TAKE_COMMANDS 0x2u  /**< the processes' full command lines as well */
 #define VRAM_TAKE_HEALTH 0x4u    /**< temperature and utilization */
 #define VRAM_TAKE_ALL 0x7u
+/** Figures that a promise may rest on: memory and lists are read several times in turn, until they stand still or
+ *  three times more. Free is the smallest seen, and each process has the smallest amount seen: 0 where it came in
+ *  between. Used is what then remains of total. Implies VRAM_TAKE_PROCESSES; costs five times the driver's time. */
+#define VRAM_TAKE_SETTLED 0x8u
 
 /**
  * Asks the driver now. A GPU that fails has its `state` or a problem; the others are unaffected. Where
