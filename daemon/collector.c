@@ -39,9 +39,9 @@ struct collector {
     struct child *child, *left;
     size_t left_count;
     struct event *on_overdue, *on_retry, *on_pause_overdue;
-    uint32_t wanted;  /* what the next sample must have; meaningful where is_wanted */
-    bool is_wanted;   /* somebody asked since the running sample began */
-    bool is_running;  /* the child was asked and has not answered */
+    uint32_t wanted;   /* what the next sample must have; meaningful where is_wanted */
+    bool is_wanted;    /* somebody asked since the running sample began */
+    bool is_running;   /* the child was asked and has not answered */
     bool has_answered; /* this child, ever */
     uint32_t sequence, running_take;
     uint64_t begun_ns;
@@ -153,7 +153,8 @@ static void describe_end(const siginfo_t *info, char *message, size_t size)
         (void)snprintf(message, size, "the process that asks the driver ended with status %d",
                        info->si_status);
     } else {
-        (void)snprintf(message, size, "the process that asks the driver was ended by signal %d (%s)",
+        (void)snprintf(message, size,
+                       "the process that asks the driver was ended by signal %d (%s)",
                        info->si_status, strsignal(info->si_status));
     }
 }
@@ -312,8 +313,7 @@ static int start_child(struct collector *collector)
     if (r == -ESRCH) { /* ended already, and still there to be waited for */
         r = -EIO;
     }
-    r = r < 0 ? r
-              : process_watch_new(collector->base, pidfd, on_child_ended, child, &child->watch);
+    r = r < 0 ? r : process_watch_new(collector->base, pidfd, on_child_ended, child, &child->watch);
     if (r < 0) {
         (void)kill(child->pid, SIGKILL);
         (void)waitid(P_PID, (id_t)child->pid, NULL, WEXITED);

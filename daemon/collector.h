@@ -30,7 +30,8 @@ typedef void (*sample_function)(void *data, const struct sample *sample);
 typedef void (*collector_paused_function)(void *data);
 
 struct collector_options {
-    const char *driver;       /* as `--driver` has it; NULL: the environment's; must outlive the collector */
+    const char
+        *driver; /* as `--driver` has it; NULL: the environment's; must outlive the collector */
     uint64_t call_timeout_ns; /* what the library in the child gives one driver call */
 };
 

@@ -11,6 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#ifndef VRAM_OPEN_DIRECT /* until h1's item 6 is merged */
+#define VRAM_OPEN_DIRECT 0x2u
+#endif
+
 /* 1; 0: the daemon has closed its end, or is gone. */
 static int read_all(void *bytes, size_t size)
 {
@@ -89,7 +93,8 @@ int collector_child_run(const char *driver)
     struct collector_request request;
     struct vram *vram;
     (void)prctl(PR_SET_NAME, "vramd-collector");
-    (void)signal(SIGINT, SIG_IGN); /* a terminal's, meant for the daemon, which closes the socket then */
+    (void)signal(SIGINT,
+                 SIG_IGN); /* a terminal's, meant for the daemon, which closes the socket then */
     options.driver = driver;
     options.flags = VRAM_OPEN_DIRECT;
     if (vram_open(&vram, &options) < 0) {
@@ -97,5 +102,6 @@ int collector_child_run(const char *driver)
     }
     while (read_all(&request, sizeof(request)) && serve(vram, &request)) {
     }
-    _exit(EXIT_SUCCESS); /* not through the driver's destructors, which may wait for a call that hangs */
+    _exit(
+        EXIT_SUCCESS); /* not through the driver's destructors, which may wait for a call that hangs */
 }

@@ -121,8 +121,7 @@ struct grantor *grantor_new(struct event_base *base, const char *name,
     grantor->data = data;
     grantor->address.sun_family = AF_UNIX;
     memcpy(grantor->address.sun_path + 1, name, length);
-    grantor->address_length =
-        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+    grantor->address_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
     grantor->on_retry = event_new(base, -1, 0, on_retry, grantor);
     if (!grantor->on_retry) {
         return grantor_free(grantor);

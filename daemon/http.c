@@ -414,8 +414,7 @@ static void on_connection_freed(struct evhttp_connection *evcon, void *data)
     struct evhttp_request *orphan = NULL;
     (void)evcon;
     /* evhttp noticed first that a stream's reader is gone: it let go of the request, which is now ours. */
-    if (connection->request &&
-        !evhttp_request_get_connection(connection->request->request)) {
+    if (connection->request && !evhttp_request_get_connection(connection->request->request)) {
         orphan = connection->request->request;
     }
     connection->evcon = NULL;
@@ -427,7 +426,8 @@ static void on_connection_freed(struct evhttp_connection *evcon, void *data)
     touch(connection);
 }
 
-static struct connection *find_connection(struct http_server *server, struct evhttp_request *request)
+static struct connection *find_connection(struct http_server *server,
+                                          struct evhttp_request *request)
 {
     struct bufferevent *bev =
         evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
@@ -548,7 +548,8 @@ static void learn_fd(struct connection *connection)
             connection->closed = true;
             return;
         }
-        memset(by_fd + server->fd_count, 0, (count - server->fd_count) * sizeof(struct connection *));
+        memset(by_fd + server->fd_count, 0,
+               (count - server->fd_count) * sizeof(struct connection *));
         server->by_fd = by_fd;
         server->fd_count = count;
     }
@@ -565,7 +566,8 @@ static void learn_fd(struct connection *connection)
 static void close_oldest_arriving(struct http_server *server)
 {
     struct connection *connection;
-    TAILQ_FOREACH (connection, &server->connections, link) {
+    TAILQ_FOREACH(connection, &server->connections, link)
+    {
         if (connection->phase == ARRIVING && !connection->closed) {
             connection->closed = true;
             touch(connection);
@@ -669,7 +671,8 @@ struct http_server *http_server_free(struct http_server *server)
         return NULL;
     }
     struct connection *connection;
-    TAILQ_FOREACH (connection, &server->connections, link) {
+    TAILQ_FOREACH(connection, &server->connections, link)
+    {
         tell_gone(connection);
     }
     if (server->evhttp) {
@@ -688,9 +691,8 @@ struct http_server *http_server_free(struct http_server *server)
 
 int http_server_listen(struct http_server *server, int fd)
 {
-    struct evconnlistener *listener =
-        evconnlistener_new(server->base, NULL, NULL,
-                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
+    struct evconnlistener *listener = evconnlistener_new(
+        server->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
     struct evhttp_bound_socket *bound =
         listener ? evhttp_bind_listener(server->evhttp, listener) : NULL;
     if (!bound) {
@@ -722,7 +724,8 @@ size_t http_server_waiting(const struct http_server *server)
 void http_server_turn_away(struct http_server *server, int status, const char *json)
 {
     struct connection *connection;
-    TAILQ_FOREACH (connection, &server->connections, link) {
+    TAILQ_FOREACH(connection, &server->connections, link)
+    {
         struct http_request *request = connection->request;
         if (!request) {
             continue;

@@ -269,8 +269,7 @@ static int take_all(struct place *place, struct event_base *base, int *ret_fd,
                       length ? length : 1);
     place->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (place->inotify >= 0) {
-        place->on_change =
-            event_new(base, place->inotify, EV_READ | EV_PERSIST, on_change, place);
+        place->on_change = event_new(base, place->inotify, EV_READ | EV_PERSIST, on_change, place);
     }
     place->on_retry = event_new(base, -1, 0, on_retry, place);
     if (!place->on_retry || (place->inotify >= 0 && !place->on_change)) {

@@ -21,10 +21,11 @@ struct place;
 typedef void (*place_moved_function)(void *data, int fd);
 
 struct place_options {
-    const char *socket;  /* absolute path; must outlive the place */
-    const char *lock;    /* in the same directory; likewise */
-    bool is_private;     /* one user's: 0700 and 0600. Else everyone may connect; rights go by who it is */
-    int listening;       /* a socket that already listens there, from a service manager; -1: none */
+    const char *socket; /* absolute path; must outlive the place */
+    const char *lock;   /* in the same directory; likewise */
+    bool
+        is_private; /* one user's: 0700 and 0600. Else everyone may connect; rights go by who it is */
+    int listening; /* a socket that already listens there, from a service manager; -1: none */
     place_moved_function moved;
     void *data;
 };

@@ -17,9 +17,9 @@ extern char **environ;
 /* What the driver's library and our own read of the environment. */
 static bool is_kept(const char *variable)
 {
-    static const char *const kept[] = {"PATH=",           "LD_LIBRARY_PATH=", "XDG_RUNTIME_DIR=",
-                                       "JOURNAL_STREAM=", "ASAN_OPTIONS=",    "UBSAN_OPTIONS=",
-                                       "LSAN_OPTIONS=",   "TSAN_OPTIONS="};
+    static const char *const kept[] = {
+        "PATH=",         "LD_LIBRARY_PATH=", "XDG_RUNTIME_DIR=", "JOURNAL_STREAM=",
+        "ASAN_OPTIONS=", "UBSAN_OPTIONS=",   "LSAN_OPTIONS=",    "TSAN_OPTIONS="};
     if (strncmp(variable, "VRAM_", 5) == 0) {
         return strncmp(variable, "VRAM_LEASE=", 11) != 0;
     }
