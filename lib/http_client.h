@@ -12,10 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_BODY_MAX ((size_t)64 << 20) /* a larger answer, or line of one, is refused */
+#define HTTP_BODY_MAX ((size_t)64 << 20) /* a larger answer is refused */
+#define HTTP_LINE_MAX ((size_t)1 << 20)  /* and a longer line */
 
 struct http_reply {
-    int status;    /* 100 to 599 */
+    int status;    /* 200 to 599 */
     char *body;    /* for free(3); NUL-terminated, never NULL after success, may have NULs in it */
     size_t length; /* of body, without the NUL at its end */
 };
