@@ -73,6 +73,9 @@ static void add_fields(const struct page *page, const struct command *command)
         [VRAM_OBJECT_PROCESS] = "Keys of a process",
         [VRAM_OBJECT_FIT] = "Keys of an answer",
         [VRAM_OBJECT_FIT_GPU] = "Keys of an answer's GPU",
+        [VRAM_OBJECT_LEASE] = "Keys of a lease",
+        [VRAM_OBJECT_WAITER] = "Keys of a request that waits",
+        [VRAM_OBJECT_DAEMON] = "Keys of the daemon",
     };
     for (size_t i = 0; i < command->object_count; i++) {
         uint32_t object = command->objects[i];
