@@ -30,6 +30,7 @@ struct arguments {
     const char **words; /* what is no option */
     size_t word_count;
     bool ended; /* "--" came: the rest are words */
+    size_t words_in_front; /* of it, where it came */
 };
 
 /* What is wrong with a command line, for the user's eye. */

@@ -108,6 +108,7 @@ static void add_statuses(const struct page *page, const char *which)
         const char *number, *meaning;
     } statuses[] = {
         {'0', "0", "yes; done"},
+        {'r', "...", "the command's own, once it runs"},
         {'1', "1", "not now; no match; the doctor found something"},
         {'2', "2", "wrong usage"},
         {'3', "3", "no usable GPU or driver"},
@@ -115,6 +116,9 @@ static void add_statuses(const struct page *page, const char *which)
         {'5', "5", "never: it is more than the card has"},
         {'6', "6", "unknown: the driver cannot tell"},
         {'t', "124", "timed out"},
+        {'o', "125", "run: another failure in front of the command"},
+        {'o', "126", "run: the command cannot be executed"},
+        {'o', "127", "run: there is no such command"},
         {'i', "130", "interrupted by Ctrl-C"},
     };
     add_title(page, "Exit status");
