@@ -46,6 +46,14 @@ static void add_size(struct buf *buf, uint64_t bytes)
     }
 }
 
+/* What counts: nobody's own promise is held against itself. */
+static uint64_t promised_to_others(const struct vram_fit_gpu *line)
+{
+    uint64_t own = line->own_outstanding_bytes == VRAM_UNKNOWN ? 0 : line->own_outstanding_bytes;
+    bool any = line->outstanding_bytes != VRAM_UNKNOWN && line->outstanding_bytes > own;
+    return any ? line->outstanding_bytes - own : 0;
+}
+
 /* "22,844 MiB free − 1,024 margin = 21,820 headroom". What there is is rounded down, what is needed
  * up. */
 static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *line)
@@ -54,9 +62,10 @@ static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *l
     const char *minus = screen_symbol(screen, SYMBOL_MINUS);
     char text[FIGURE_MAX];
     buf_format(&verdict->detail, "%s MiB free", figure_mib(screen, line->free_bytes, false, text));
-    if (line->outstanding_bytes != VRAM_UNKNOWN && line->outstanding_bytes > 0) {
+    uint64_t promised = promised_to_others(line);
+    if (promised) {
         buf_format(&verdict->detail, " %s %s outstanding", minus,
-                   figure_mib(screen, line->outstanding_bytes, true, text));
+                   figure_mib(screen, promised, true, text));
     }
     buf_format(&verdict->detail, " %s %s margin", minus,
                figure_mib(screen, line->margin_bytes, true, text));

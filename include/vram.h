@@ -194,6 +194,8 @@ struct vram_gpu {
     bool processes_known; /**< false: the list could not be read, or was not asked for */
     size_t process_count;
     const struct vram_process *processes; /**< largest first, unknown amounts last */
+    uint64_t
+        own_outstanding_bytes; /**< of outstanding, what is promised to who asked; unknown without a daemon */
 };
 
 /** The driver that answered. */
@@ -217,6 +219,10 @@ struct vram_problem {
 #define VRAM_TAKE_COMMANDS 0x2u  /**< the processes' full command lines as well */
 #define VRAM_TAKE_HEALTH 0x4u    /**< temperature and utilization */
 #define VRAM_TAKE_ALL 0x7u
+/** Figures that a promise may rest on: memory and lists are read several times in turn, until they stand still or
+ *  three times more. Free is the smallest seen, and each process has the smallest amount seen: 0 where it came in
+ *  between. Used is what then remains of total. Implies VRAM_TAKE_PROCESSES; costs five times the driver's time. */
+#define VRAM_TAKE_SETTLED 0x8u
 
 /**
  * Asks the driver now. A GPU that fails has its `state` or a problem; the others are unaffected. Where
@@ -238,6 +244,11 @@ VRAM_API struct vram_snapshot *vram_snapshot_unref(struct vram_snapshot *snapsho
 
 /** When it was taken, in nanoseconds since 1970. Since 0.1. */
 VRAM_API uint64_t vram_snapshot_taken_at_ns(const struct vram_snapshot *snapshot);
+/** How many requests wait for room; VRAM_UNKNOWN without a daemon. Since 0.1. */
+VRAM_API uint64_t vram_snapshot_waiters(const struct vram_snapshot *snapshot);
+/** A daemon's number for this state of figures and promises, another one whenever they change; 0 without a
+ *  daemon. Since 0.1. */
+VRAM_API uint64_t vram_snapshot_epoch(const struct vram_snapshot *snapshot);
 VRAM_API const struct vram_driver *vram_snapshot_driver(const struct vram_snapshot *snapshot);
 
 /** GPUs in the driver's order, a card's MIG instances in its place. Since 0.1. */
@@ -250,6 +261,50 @@ VRAM_API size_t vram_snapshot_problem_count(const struct vram_snapshot *snapshot
 /** The problem at `position`, NULL beyond the last. Since 0.1. */
 VRAM_API const struct vram_problem *vram_snapshot_problem(const struct vram_snapshot *snapshot,
                                                           size_t position);
+
+/* ---- Snapshots for others: what vramd is made of ----------------------------------------------- */
+
+/**
+ * A snapshot as bytes, all of it, for another process that has the same build of the library.
+ * Returns 0 with bytes for free(3); -ENOMEM. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_snapshot_pack(const struct vram_snapshot *snapshot,
+                                                void **ret_bytes, size_t *ret_size);
+
+/**
+ * The snapshot again. Nothing in the bytes is believed without a look.
+ * Returns 0; -EBADMSG: they are no snapshot of this build; -ENOMEM. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_snapshot_unpack(const void *bytes, size_t size,
+                                                  struct vram_snapshot **ret_snapshot);
+
+/** What leases promise of a snapshot's GPUs. Arrays have one amount per position, each may be VRAM_UNKNOWN;
+ *  NULL leaves a figure, or what is asked by a function, as the snapshot has it. */
+struct vram_promises {
+    size_t size; /**< sizeof(struct vram_promises) */
+    const uint64_t *outstanding_bytes;
+    const uint64_t *own_outstanding_bytes;
+    uint64_t waiters; /**< VRAM_UNKNOWN: nobody knows */
+    uint64_t epoch;   /**< 0: none */
+    /* The functions are called in the calling thread, for each process more than once, with positions as in
+     * vram_snapshot_gpu() and its `processes`, and must answer the same each time. */
+    const char *(*lease)(void *data, size_t gpu, size_t process); /**< its lease's id; NULL: none */
+    bool (*hide_command)(void *data, size_t gpu, size_t process); /**< its command line is secret */
+    void *data;
+};
+
+#define VRAM_PROMISES_INIT                                                                         \
+    {                                                                                              \
+        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL                \
+    }
+
+/**
+ * A copy of the snapshot with promises filled in.
+ * Returns 0; -EINVAL: `promises->size` is none; -ENOMEM. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_snapshot_promise(const struct vram_snapshot *snapshot,
+                                                   const struct vram_promises *promises,
+                                                   struct vram_snapshot **ret_snapshot);
 
 /* ---- Choosing GPUs --------------------------------------------------------------------------- */
 
@@ -280,7 +335,7 @@ VRAM_API int vram_select_visible(const struct vram_snapshot *snapshot, const cha
 /* ---- Does it fit? ---------------------------------------------------------------------------- */
 
 enum vram_answer {
-    VRAM_FITS = 0,        /**< size <= free - outstanding - margin */
+    VRAM_FITS = 0,        /**< size <= free - (outstanding - own) - margin */
     VRAM_NOT_NOW = 1,     /**< would fit on an emptier GPU */
     VRAM_NEVER = 2,       /**< size + margin > total - driver_reserved on every candidate */
     VRAM_CANNOT_TELL = 3, /**< the figures needed are unknown; printed as "unknown" */
@@ -311,10 +366,11 @@ struct vram_fit_gpu {
     bool usable; /**< false: lost or denied, and so no candidate */
     const char *uuid;
     uint64_t free_bytes, outstanding_bytes, margin_bytes;
-    int64_t headroom_bytes; /**< free - outstanding - margin; meaningful where headroom_known */
+    int64_t headroom_bytes; /**< free - (outstanding - own) - margin; meaningful where known */
     bool headroom_known;
     uint64_t shortfall_bytes; /**< what is missing; 0 where it fits, unknown where headroom is */
     uint64_t capacity_bytes;  /**< total - driver_reserved: what an empty card has */
+    uint64_t own_outstanding_bytes; /**< of outstanding, what is not held against who asked */
 };
 
 /** An answer with its arithmetic. Immutable; one allocation. */

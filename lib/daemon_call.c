@@ -151,7 +151,7 @@ int daemon_call_once(struct vram *vram, const struct daemon_call *call, json_t *
         return fail_on_the_way(r, place.socket, err);
     }
     r = read_reply(&reply, place.socket, ret_document, err);
-    free(reply.body);
+    http_reply_done(&reply);
     return r;
 }
 

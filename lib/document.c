@@ -106,6 +106,12 @@ int vram_snapshot_json(const struct vram_snapshot *snapshot, const size_t *posit
     json_object(&json, NULL);
     json_number(&json, "schema", 1);
     write_time(&json, "taken_at", vram_snapshot_taken_at_ns(snapshot));
+    if (vram_snapshot_epoch(snapshot)) {
+        json_number(&json, "epoch", vram_snapshot_epoch(snapshot));
+    }
+    if (vram_snapshot_waiters(snapshot) != VRAM_UNKNOWN) {
+        json_number(&json, "waiters", vram_snapshot_waiters(snapshot));
+    }
     write_driver(&json, vram_snapshot_driver(snapshot));
     write_problems(&json, snapshot);
     json_array(&json, "gpus");

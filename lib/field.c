@@ -49,7 +49,7 @@ struct row {
     X(U64, outstanding_bytes, BYTES, "outstanding_bytes", "OUTSTANDING",                           \
       "promised by leases and not yet allocated; unknown without a daemon")                        \
     X(HEADROOM, free_bytes, BYTES, "headroom_bytes", "HEADROOM",                                   \
-      "free - outstanding - the default margin of 1024 MiB")                                       \
+      "free - (outstanding - own) - the default margin of 1024 MiB")                               \
     X(U64, temperature_c, CELSIUS, "temperature_c", "TEMP", "degrees Celsius")                     \
     X(U64, utilization_percent, PERCENT, "utilization_percent", "UTIL",                            \
       "part of the last moments in which it computed")                                             \
@@ -58,7 +58,10 @@ struct row {
     X(U64, mig_index, NONE, "mig_index", "MIG", "of a MIG instance: its number on the card")       \
     X(U64, gpu_instance_id, NONE, "gpu_instance_id", "GI", "of a MIG instance: the GPU instance")  \
     X(U64, compute_instance_id, NONE, "compute_instance_id", "CI",                                 \
-      "of a MIG instance: the compute instance")
+      "of a MIG instance: the compute instance")                                                   \
+    X(U32, pool, NONE, "pool", "POOL", "GPUs with the same number share one memory")               \
+    X(U64, own_outstanding_bytes, BYTES, "own_outstanding_bytes", "OWN",                           \
+      "of outstanding, what is promised to who asks; unknown without a daemon")
 
 #define PROCESS_FIELDS(X)                                                                          \
     X(U32, pid, NONE, "pid", "PID", "the process")                                                 \
@@ -92,9 +95,11 @@ struct row {
       "promised by leases and not yet allocated; unknown without a daemon")                        \
     X(U64, margin_bytes, BYTES, "margin_bytes", "MARGIN", "what must stay free")                   \
     X(FIT_HEADROOM, headroom_bytes, BYTES, "headroom_bytes", "HEADROOM",                           \
-      "free - outstanding - margin")                                                               \
+      "free - (outstanding - own) - margin")                                                       \
     X(U64, shortfall_bytes, BYTES, "shortfall_bytes", "SHORT", "what is missing; 0 where it fits") \
-    X(U64, capacity_bytes, BYTES, "capacity_bytes", "CAPACITY", "total - driver-reserved")
+    X(U64, capacity_bytes, BYTES, "capacity_bytes", "CAPACITY", "total - driver-reserved")         \
+    X(U64, own_outstanding_bytes, BYTES, "own_outstanding_bytes", "OWN",                           \
+      "of outstanding, what is not held against who asks")
 
 #define LEASE_FIELDS(X)                                                                            \
     X(TEXT, id, NONE, "id", "ID",                                                                  \
@@ -241,6 +246,8 @@ static struct vram_value headroom_value(const struct vram_gpu *gpu)
         return (struct vram_value){.type = VRAM_VALUE_NONE};
     }
     uint64_t promised = gpu->outstanding_bytes == VRAM_UNKNOWN ? 0 : gpu->outstanding_bytes;
+    uint64_t own = gpu->own_outstanding_bytes == VRAM_UNKNOWN ? 0 : gpu->own_outstanding_bytes;
+    promised -= own < promised ? own : promised; /* nobody's own promise is held against itself */
     uint64_t most = INT64_MAX / 4;
     int64_t free = (int64_t)(gpu->free_bytes < most ? gpu->free_bytes : most);
     int64_t taken = (int64_t)(promised < most ? promised : most);

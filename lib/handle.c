@@ -324,6 +324,7 @@ int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_sna
                 struct err *err)
 {
     struct board board;
+    take |= take & VRAM_TAKE_SETTLED ? VRAM_TAKE_PROCESSES : 0;
     renew_after_fork(vram);
     pthread_mutex_lock(&vram->lock);
     int r = prepare(vram, err);
