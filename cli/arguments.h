@@ -29,7 +29,7 @@ struct arguments {
     size_t given_count;
     const char **words; /* what is no option */
     size_t word_count;
-    bool ended; /* "--" came: the rest are words */
+    bool ended;            /* "--" came: the rest are words */
     size_t words_in_front; /* of it, where it came */
 };
 

@@ -41,8 +41,8 @@ struct cli {
     enum format format;
     struct screen screen; /* through cli_screen() */
     bool screen_known;
-    struct vram *vram; /* through session.h */
-    struct buf out;    /* what stdout will get */
+    struct vram *vram;        /* through session.h */
+    struct buf out;           /* what stdout will get */
     void (*pipe_signal)(int); /* what SIGPIPE did when the program was started */
 };
 

@@ -93,11 +93,16 @@ static void add_output(const struct page *page, const struct command *command)
     if (!command->json) {
         return;
     }
-    add_title(page, "JSON and CSV");
+    add_title(page, command->csv ? "JSON and CSV" : "JSON");
     add_term(page, "--json", 20, command->json);
-    add_term(page, "--csv", 20, command->csv);
-    add_text(page,
-             "Amounts are bytes. What the driver cannot tell is null in JSON and empty in CSV.");
+    if (command->csv) {
+        add_term(page, "--csv", 20, command->csv);
+    }
+    add_text(
+        page,
+        command->csv
+            ? "Amounts are bytes. What the driver cannot tell is null in JSON and empty in CSV."
+            : "Amounts are bytes. What cannot be told is null.");
     add_fields(page, command);
 }
 

@@ -12,9 +12,11 @@
         {"gpus", 0, "N", "SIZE on each of N GPUs, all or none (1)"},                               \
         {"label", 0, "L", "what `vram leases` calls it"},                                          \
         {"for", 0, "T", "end the lease so long after it was granted: 30m, 2h, 1d"},                \
-        {"member", 0, "M",                                                                         \
-         "who fills it besides the owner and its descendants: container:ID, unit:NAME, "           \
-         "cgroup:/PATH or pid:N; repeatable"}
+    {                                                                                              \
+        "member", 0, "M",                                                                          \
+            "who fills it besides the owner and its descendants: container:ID, unit:NAME, "        \
+            "cgroup:/PATH or pid:N; repeatable"                                                    \
+    }
 
 /* A request, from the command line to its answer. */
 struct leasing {

@@ -49,7 +49,8 @@ const struct command command_release = {
     .summary = "end a lease, or take a request back",
     .arguments = "ID...",
     .description =
-        "Ends the leases of these ids, or takes the requests back that still wait. The beginning of "
+        "Ends the leases of these ids, or takes the requests back that still wait. The beginning "
+        "of "
         "an id is enough where only one begins so, with at least 4 digits. Memory that is in use "
         "stays in use, and is counted as such; nothing is killed. Only the owner's user and "
         "administrators may.",

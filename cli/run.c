@@ -48,8 +48,9 @@ static int check_container(struct cli *cli)
     }
     return cli_fail(
         cli, STATUS_OURS, "needs_member",
-        "say which container fills the lease: --member container:NAME-OR-ID, or\n--member "
-        "cgroup:/vram-job with `docker run --cgroup-parent /vram-job ...`, or --member unit:NAME",
+        "say who fills the lease: --member cgroup:/job with `docker run --cgroup-parent /job "
+        "...`,\n"
+        "--member unit:NAME.service, or --member container:ID of one that runs",
         "%s starts its containers elsewhere: their memory would not count for this lease", program);
 }
 

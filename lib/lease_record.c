@@ -87,6 +87,7 @@ static struct vram_fit_gpu read_line(struct wire *wire, const json_t *fit, const
         .headroom_known = json_is_integer(headroom),
         .shortfall_bytes = wire_number(wire, from, "shortfall_bytes"),
         .capacity_bytes = wire_number(wire, from, "capacity_bytes"),
+        .own_outstanding_bytes = wire_number(wire, from, "own_outstanding_bytes"),
     };
     line.chosen = is_chosen(fit, json_string_value(json_object_get(from, "uuid")));
     return line;
