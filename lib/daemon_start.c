@@ -130,14 +130,8 @@ static int check_namespace(const struct endpoint *place, struct err *err)
 /* Makes the socket's directory, or sees to it that an existing one is this user's alone. */
 static int make_directory(const struct endpoint *place, struct err *err)
 {
-    char directory[PATH_TEXT_MAX];
+    const char *directory = place->directory;
     struct stat status;
-    (void)text_copy(directory, sizeof(directory), place->socket);
-    char *slash = strrchr(directory, '/');
-    if (!slash || slash == directory) {
-        return 0;
-    }
-    *slash = '\0';
     if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
         int r = -errno;
         return err_set(err, r, "no_directory", "%s cannot be made: %s", directory, strerror(-r));
