@@ -95,10 +95,18 @@ int daemon_call_place(struct vram *vram, struct endpoint *ret_place, struct err 
         return err_set(err, r, "no_daemon", "no daemon is asked: VRAM_SOCKET is none");
     }
     if (r < 0) {
-        return err_set(err, r, r == -ENAMETOOLONG ? "long_path" : "bad_driver",
-                       r == -ENAMETOOLONG ? "the path of the daemon's socket is too long"
-                                          : "'%.64s' names no driver that a daemon could serve",
-                       handle_driver_text(vram));
+        const char *named = environment.vram_socket;
+        return r == -ENAMETOOLONG
+                   ? err_set(err, r, "long_path", "the path of the daemon's socket is too long")
+               : named && named[0] && named[0] != '/'
+                   ? err_set(err, r, "bad_socket", "VRAM_SOCKET is no absolute path: %.200s", named)
+                   : err_set(err, r, "bad_driver", "'%.64s' names no driver that a daemon serves",
+                             handle_driver_text(vram));
+    }
+    if (endpoint_check(ret_place, environment.uid) == -EPERM) {
+        return err_set(err, -EACCES, "foreign_directory",
+                       "%s belongs to another user, or others may write in it",
+                       ret_place->directory);
     }
     return 0;
 }

@@ -133,14 +133,17 @@ static int make_directory(const struct endpoint *place, struct err *err)
     const char *directory = place->directory;
     struct stat status;
     if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
-        int r = -errno;
-        return err_set(err, r, "no_directory", "%s cannot be made: %s", directory, strerror(-r));
+        int error = errno;
+        return err_set(err, -error, "no_directory", "%s cannot be made: %s", directory,
+                       strerror(error));
     }
-    if (lstat(directory, &status) < 0 || !S_ISDIR(status.st_mode)) {
+    /* Who names a place answers for it; elsewhere a link could have been laid by anybody. */
+    int r = place->named ? stat(directory, &status) : lstat(directory, &status);
+    if (r < 0 || !S_ISDIR(status.st_mode)) {
         return err_set(err, -ENOTDIR, "foreign_directory", "%s is no directory", directory);
     }
     bool ours = status.st_uid == geteuid() && !(status.st_mode & (S_IWGRP | S_IWOTH));
-    if (!ours && !place->named) { /* who names a place answers for it */
+    if (!ours && !place->named) {
         return err_set(err, -EACCES, "foreign_directory",
                        "%s belongs to another user, or others may write in it", directory);
     }
