@@ -2,9 +2,11 @@
 """Who starts a daemon, when, and how; with one that only says how it was started."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,7 @@ FAKE = str(Path(__file__).parent / "fake_vramd.py")
 def place(vram, tmp_path):
     """A directory for sockets, the record of the daemons started, and their end with the test."""
     record = tmp_path / "record"
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
+    runtime = Path(tempfile.mkdtemp(prefix="vram-"))  # what pytest makes is too long for a socket's address
     vram.env.update(VRAM_DAEMON=FAKE, VRAM_TEST_RECORD=str(record), XDG_RUNTIME_DIR=str(runtime))
     vram.env["PATH"] = f"{Path(sys.executable).parent}:{vram.env['PATH']}"
 
@@ -43,6 +44,7 @@ def place(vram, tmp_path):
             os.kill(daemon["pid"], signal.SIGKILL)
         except ProcessLookupError:
             pass
+    shutil.rmtree(runtime)
 
 
 def start(vram, *args, **kwargs):
