@@ -20,7 +20,7 @@
 
 enum { STATUS_UNAVAILABLE = 503, STATUS_ERROR = 400, ERRNO_MAX = 4096 };
 
-static uint64_t deadline(uint64_t wait_ms)
+uint64_t daemon_call_deadline(uint64_t wait_ms)
 {
     uint64_t now = clock_now_ns();
     if (wait_ms > (UINT64_MAX - now - ANSWER_NS) / MS_NS) {
@@ -153,8 +153,8 @@ int daemon_call_once(struct vram *vram, const struct daemon_call *call, json_t *
     if (r < 0) {
         return r;
     }
-    r = http_call(place.socket, call->method, call->target, call->body, deadline(call->wait_ms),
-                  call->line, call->data, &reply);
+    r = http_call(place.socket, call->method, call->target, call->body,
+                  daemon_call_deadline(call->wait_ms), call->line, call->data, &reply);
     if (r < 0) {
         return fail_on_the_way(r, place.socket, err);
     }

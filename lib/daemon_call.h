@@ -30,6 +30,9 @@ MUST_CHECK int daemon_call(struct vram *vram, const struct daemon_call *call, js
 MUST_CHECK int daemon_call_once(struct vram *vram, const struct daemon_call *call,
                                 json_t **ret_document, struct err *err);
 
+/* CLOCK_MONOTONIC: until when an answer is waited for that may take `wait_ms` on purpose. */
+uint64_t daemon_call_deadline(uint64_t wait_ms);
+
 /* Whether a daemon that is being restarted may be the reason of a failure; `connected`: there was one before. */
 bool daemon_call_is_lost(const struct err *err, bool connected);
 

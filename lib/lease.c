@@ -2,9 +2,11 @@
 /* Leases: asking for them, changing and ending them. */
 #include "lib/daemon_call.h"
 #include "lib/daemon_start.h"
+#include "lib/lease_list.h"
 #include "lib/lease_record.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -44,11 +46,6 @@ static int read_id(const char *text, size_t least, char id[ID_LENGTH + 1], struc
 
 /* ---- Verdicts -------------------------------------------------------------------------------- */
 
-static const char *verdict_name(uint32_t answer)
-{
-    return answer == VRAM_FITS ? "granted" : vram_answer_name(answer);
-}
-
 static void read_verdict(struct wire *wire, const json_t *document)
 {
     struct vram_verdict *to = WIRE_ARRAY(wire, struct vram_verdict, 1);
@@ -56,7 +53,7 @@ static void read_verdict(struct wire *wire, const json_t *document)
     const json_t *fit = wire_object(wire, document, "answer");
     struct vram_lease *to_lease = lease ? WIRE_ARRAY(wire, struct vram_lease, 1) : NULL;
     struct vram_verdict verdict = {
-        .answer = wire_word(wire, document, "verdict", verdict_name, VRAM_TIMED_OUT + 1),
+        .answer = wire_word(wire, document, "verdict", lease_verdict_name, VRAM_TIMED_OUT + 1),
         .message = wire_text(wire, document, "message"),
         .lease = to_lease,
         .fit = fit ? lease_record_fit(wire, fit) : NULL,
@@ -93,34 +90,6 @@ static int take_verdict(json_t *document, struct vram_verdict **ret_verdict, str
         (void)vram_verdict_free(verdict);
     }
     return answer;
-}
-
-struct vram_verdict *vram_verdict_free(struct vram_verdict *verdict)
-{
-    free(verdict);
-    return NULL;
-}
-
-int vram_verdict_json(const struct vram_verdict *verdict, char **ret_text)
-{
-    struct buf buf = BUF_INIT;
-    struct json json = JSON_INIT(&buf);
-    json_object(&json, NULL);
-    json_number(&json, "schema", 1);
-    json_text(&json, "verdict", verdict_name(verdict->answer));
-    json_text(&json, "message", verdict->message);
-    if (verdict->lease) {
-        lease_record_write(&json, "lease", verdict->lease);
-    } else {
-        json_null(&json, "lease");
-    }
-    if (verdict->fit) {
-        document_fit(&json, "answer", verdict->fit);
-    } else {
-        json_null(&json, "answer");
-    }
-    json_end_object(&json);
-    return document_finish(&buf, ret_text);
 }
 
 /* ---- Asking ---------------------------------------------------------------------------------- */

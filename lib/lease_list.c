@@ -1,21 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Who holds leases and who waits: the daemon's list as structures and as JSON. */
+/* Who holds leases and who waits: the daemon's list made into structures. */
+#include "lib/lease_list.h"
 #include "lib/daemon_call.h"
 #include "lib/lease_record.h"
-
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-struct vram_lease_list {
-    uint64_t epoch;
-    struct vram_daemon daemon;
-    size_t lease_count, waiter_count;
-    const struct vram_lease *leases;
-    const struct vram_waiter *waiters;
-};
 
 static void read_list(struct wire *wire, const json_t *document)
 {
@@ -74,86 +61,4 @@ int vram_leases(struct vram *vram, uint64_t after_epoch, uint64_t timeout_ms,
     }
     *ret_list = room;
     return 0;
-}
-
-struct vram_lease_list *vram_lease_list_free(struct vram_lease_list *list)
-{
-    free(list);
-    return NULL;
-}
-
-uint64_t vram_lease_list_epoch(const struct vram_lease_list *list)
-{
-    return list->epoch == VRAM_UNKNOWN ? 0 : list->epoch;
-}
-
-const struct vram_daemon *vram_lease_list_daemon(const struct vram_lease_list *list)
-{
-    return &list->daemon;
-}
-
-size_t vram_lease_list_count(const struct vram_lease_list *list)
-{
-    return list->lease_count;
-}
-
-const struct vram_lease *vram_lease_list_lease(const struct vram_lease_list *list, size_t position)
-{
-    return position < list->lease_count ? &list->leases[position] : NULL;
-}
-
-const struct vram_lease *vram_lease_list_find(const struct vram_lease_list *list, const char *id)
-{
-    const struct vram_lease *found = NULL;
-    size_t length = strlen(id);
-    for (size_t i = 0; i < list->lease_count; i++) {
-        const struct vram_lease *lease = &list->leases[i];
-        if (strcmp(lease->id, id) == 0) {
-            return lease;
-        }
-        if (strncmp(lease->id, id, length) == 0) {
-            if (found) {
-                return NULL;
-            }
-            found = lease;
-        }
-    }
-    return found;
-}
-
-size_t vram_lease_list_waiter_count(const struct vram_lease_list *list)
-{
-    return list->waiter_count;
-}
-
-const struct vram_waiter *vram_lease_list_waiter(const struct vram_lease_list *list,
-                                                 size_t position)
-{
-    return position < list->waiter_count ? &list->waiters[position] : NULL;
-}
-
-int vram_lease_list_json(const struct vram_lease_list *list, char **ret_text)
-{
-    struct buf buf = BUF_INIT;
-    struct json json = JSON_INIT(&buf);
-    json_object(&json, NULL);
-    json_number(&json, "schema", 1);
-    json_number(&json, "epoch", vram_lease_list_epoch(list));
-    json_object(&json, "daemon");
-    document_fields(&json, VRAM_OBJECT_DAEMON, &list->daemon);
-    json_end_object(&json);
-    json_array(&json, "leases");
-    for (size_t i = 0; i < list->lease_count; i++) {
-        lease_record_write(&json, NULL, &list->leases[i]);
-    }
-    json_end_array(&json);
-    json_array(&json, "waiters");
-    for (size_t i = 0; i < list->waiter_count; i++) {
-        json_object(&json, NULL);
-        document_fields(&json, VRAM_OBJECT_WAITER, &list->waiters[i]);
-        json_end_object(&json);
-    }
-    json_end_array(&json);
-    json_end_object(&json);
-    return document_finish(&buf, ret_text);
 }

@@ -128,28 +128,3 @@ const struct vram_fit *lease_record_fit(struct wire *wire, const json_t *from)
     }
     return fit;
 }
-
-/* ---- Back into JSON -------------------------------------------------------------------------- */
-
-static void write_texts(struct json *json, const char *key, const char *const *texts, size_t count)
-{
-    json_array(json, key);
-    for (size_t i = 0; i < count; i++) {
-        json_text(json, NULL, texts[i]);
-    }
-    json_end_array(json);
-}
-
-void lease_record_write(struct json *json, const char *key, const struct vram_lease *lease)
-{
-    json_object(json, key);
-    document_fields(json, VRAM_OBJECT_LEASE, lease);
-    write_texts(json, "gpus", lease->gpus, lease->gpu_count);
-    json_array(json, "members");
-    for (size_t i = 0; i < lease->member_count; i++) {
-        json_number(json, NULL, lease->members[i]);
-    }
-    json_end_array(json);
-    write_texts(json, "attached", lease->attached, lease->attached_count);
-    json_end_object(json);
-}
