@@ -21,9 +21,12 @@ struct calls {
     unsigned count;      /* since calls_reset() */
     unsigned fail_at;    /* this call fails; 0: none */
     unsigned fail_count; /* and so many from it on: 1 where it is 0 */
-    int error;           /* with this errno */
+    int error;           /* with this errno; a record that is refused so is half written */
     unsigned die_at;     /* the process is killed instead of making this call; 0: never */
     size_t die_after;    /* where that is a pwrite(): behind so many bytes of it */
+    void (*behind)(
+        void *data); /* called behind each call, whatever became of it; NULL: nothing is */
+    void *data;
     unsigned synchronised;
     long fs_type; /* what fstatfs() says; 0: the truth */
 };
