@@ -94,7 +94,7 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i)
     const struct gpu *memory = nearest ? &ledger->gpus[nearest->memory] : NULL;
     size_t position = 1;
     for (size_t j = 0; j < i; j++) {
-        position += waiters_overlap(ledger, waiter, ledger->waiters[j]);
+        position += ledger->waiters[j] && waiters_overlap(ledger, waiter, ledger->waiters[j]);
     }
     return (struct ledger_waiter){
         .id = waiter->id,

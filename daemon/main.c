@@ -363,6 +363,7 @@ int main(int argc, char **argv)
     daemon->options.linger_ns = program.options.linger_ns;
     daemon->options.call_timeout_ns = call_timeout_ns();
     daemon->options.margin_bytes = VRAM_DEFAULT_MARGIN_BYTES;
+    daemon->options.requests_max = 8192;
     status = serve(&program);
     free_parts(&program);
     return status;
