@@ -12,7 +12,7 @@ int handle_fail(struct vram *vram, const struct err *err);
 const char *handle_root(const struct vram *vram);
 const struct driver *handle_driver(const struct vram *vram);
 
-/* As vram_snapshot_take(), with the error for the caller too. */
+/* As vram_snapshot_take(), with the error for the caller too, and never through a daemon. */
 int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot,
                 struct err *err);
 
