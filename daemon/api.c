@@ -58,7 +58,7 @@ void api_write_daemon(struct daemon *daemon, struct json *json, const char *key)
     }
     json_number(json, "pid", (uint64_t)getpid());
     json_text(json, "version", vram_version());
-    json_text(json, "driver", daemon->options.driver_name);
+    json_text(json, "driver", daemon->options.endpoint->driver);
     json_bool(json, "promising", promising);
     json_text(json, "reason", reason);
     json_text(json, "message", reason ? message : NULL);

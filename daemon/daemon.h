@@ -9,6 +9,7 @@
 #ifndef VRAM_DAEMON_DAEMON_H
 #define VRAM_DAEMON_DAEMON_H
 
+#include "common/endpoint.h"
 #include "common/json.h"
 #include "daemon/collector.h"
 #include "daemon/grantor.h"
@@ -46,10 +47,9 @@ struct promises_ops {
 };
 
 struct daemon_options {
-    const char *driver;      /* as given; NULL: the environment's */
-    const char *driver_name; /* as it is told: "nvml", "sim:rtx4090@default" */
-    const char *socket;
-    uint64_t linger_ns; /* ends after so long without use; 0: never */
+    const char *driver;              /* as given; NULL: the environment's */
+    const struct endpoint *endpoint; /* its socket, its journal, the driver's canonical name */
+    uint64_t linger_ns;              /* ends after so long without use; 0: never */
     uint64_t call_timeout_ns;
     uint64_t margin_bytes;
     size_t requests_max; /* leases and requests together */
