@@ -46,6 +46,14 @@ static void add_size(struct buf *buf, uint64_t bytes)
     }
 }
 
+/* What counts: nobody's own promise is held against itself. */
+static uint64_t promised_to_others(const struct vram_fit_gpu *line)
+{
+    uint64_t own = line->own_outstanding_bytes == VRAM_UNKNOWN ? 0 : line->own_outstanding_bytes;
+    bool any = line->outstanding_bytes != VRAM_UNKNOWN && line->outstanding_bytes > own;
+    return any ? line->outstanding_bytes - own : 0;
+}
+
 /* "22,844 MiB free − 1,024 margin = 21,820 headroom". What there is is rounded down, what is needed
  * up. */
 static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *line)
@@ -54,9 +62,10 @@ static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *l
     const char *minus = screen_symbol(screen, SYMBOL_MINUS);
     char text[FIGURE_MAX];
     buf_format(&verdict->detail, "%s MiB free", figure_mib(screen, line->free_bytes, false, text));
-    if (line->outstanding_bytes != VRAM_UNKNOWN && line->outstanding_bytes > 0) {
+    uint64_t promised = promised_to_others(line);
+    if (promised) {
         buf_format(&verdict->detail, " %s %s outstanding", minus,
-                   figure_mib(screen, line->outstanding_bytes, true, text));
+                   figure_mib(screen, promised, true, text));
     }
     buf_format(&verdict->detail, " %s %s margin", minus,
                figure_mib(screen, line->margin_bytes, true, text));
@@ -65,6 +74,16 @@ static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *l
         negative ? 0 - (uint64_t)line->headroom_bytes : (uint64_t)line->headroom_bytes;
     buf_format(&verdict->detail, " = %s%s headroom", negative ? minus : "",
                figure_mib(screen, headroom, negative, text));
+}
+
+/* Who asked before comes before, if it is a lease that is asked for next. */
+static void add_waiters(struct verdict *verdict)
+{
+    uint64_t waiters = verdict->fit->waiters;
+    if (waiters != VRAM_UNKNOWN && waiters > 0) {
+        buf_format(&verdict->detail, "\n%" PRIu64 " %s for room already", waiters,
+                   waiters == 1 ? "request waits" : "requests wait");
+    }
 }
 
 /* ---- The four answers ------------------------------------------------------------------------ */
@@ -92,6 +111,7 @@ static void say_fits(struct verdict *verdict)
             first = false;
         }
     }
+    add_waiters(verdict);
 }
 
 /* The candidate that is nearest to having room, of those where it does not fit. */
@@ -155,6 +175,7 @@ static void say_not_now(struct verdict *verdict)
     buf_format(&verdict->detail, ", %s MiB short",
                figure_mib(verdict->screen, nearest->shortfall_bytes, true, text));
     add_holders(verdict, gpu_of(verdict, nearest));
+    add_waiters(verdict);
 }
 
 static void say_never(struct verdict *verdict)

@@ -20,6 +20,12 @@ struct json {
         (buffer), false                                                                            \
     }
 
+/* jansson, which reads JSON, has functions of these names too: here they are others to the linker, so that a program
+ * can have both. A file that uses both includes <jansson.h> first. */
+#define json_object json_write_object
+#define json_array json_write_array
+#define json_null json_write_null
+
 /* `key` is NULL inside an array and at the top; keys are static and need no escaping. */
 void json_object(struct json *json, const char *key);
 void json_end_object(struct json *json);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/driver.h"
 
+#include "common/sim_name.h"
 #include "common/text.h"
 #include "lib/source/source.h"
 #include <ctype.h>
@@ -87,19 +88,15 @@ static int scenario_version(const char *path, unsigned *ret_version)
 
 /* ---- "sim:" ---------------------------------------------------------------------------------- */
 
-/* A generation in front of the name, "r470/rtx4090": its length with the slash, 0 where there is none. */
-static size_t generation_prefix(const char *text)
-{
-    size_t length = text[0] == 'r' ? 1 + strspn(text + 1, "0123456789_") : 0;
-    return length > 1 && text[length] == '/' ? length + 1 : 0;
-}
-
 /* The scenario file of NAME[@INSTANCE]: a file where there is a slash in it, else a profile. */
 static int scenario_path(const char *spec, char *path, size_t size)
 {
-    const char *at = strrchr(spec, '@');
-    int length = (int)(at ? (size_t)(at - spec) : strlen(spec));
-    int n = strchr(spec, '/')
+    struct sim_name name = sim_name_split(spec);
+    if (name.length >= size) {
+        return -ENAMETOOLONG;
+    }
+    int length = (int)name.length;
+    int n = name.is_path
                 ? snprintf(path, size, "%.*s", length, spec)
                 : snprintf(path, size, "%s/profiles/%.*s.scenario", sim_directory(), length, spec);
     return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
@@ -131,7 +128,7 @@ static int choose_generation(const char *spec, size_t prefix, const char *scenar
 static int parse_simulation(struct driver *driver, const char *spec, struct err *err)
 {
     char scenario[512], generation[64], path[512];
-    size_t prefix = generation_prefix(spec);
+    size_t prefix = sim_name_generation(spec);
     if (!spec[prefix] || scenario_path(spec + prefix, scenario, sizeof(scenario)) < 0) {
         return err_set(err, -EINVAL, "bad_driver", "'sim:%s' names no simulated machine", spec);
     }

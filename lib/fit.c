@@ -43,6 +43,14 @@ static bool is_usable(const struct vram_gpu *gpu)
     return gpu->state != VRAM_GPU_LOST && gpu->state != VRAM_GPU_DENIED;
 }
 
+/* Nobody's own promise is held against itself. */
+static uint64_t promised_to_others(const struct vram_gpu *gpu)
+{
+    uint64_t all = gpu->outstanding_bytes == VRAM_UNKNOWN ? 0 : gpu->outstanding_bytes;
+    uint64_t own = gpu->own_outstanding_bytes == VRAM_UNKNOWN ? 0 : gpu->own_outstanding_bytes;
+    return difference(all, own);
+}
+
 static void fill_headroom(struct vram_fit_gpu *line, const struct vram_gpu *gpu, uint64_t size)
 {
     /* Figures of a GPU that no longer answers are shown, and promise nothing. */
@@ -50,8 +58,7 @@ static void fill_headroom(struct vram_fit_gpu *line, const struct vram_gpu *gpu,
     if (gpu->state != VRAM_GPU_OK || gpu->free_bytes == VRAM_UNKNOWN || !margin_known) {
         return;
     }
-    uint64_t promised = gpu->outstanding_bytes == VRAM_UNKNOWN ? 0 : gpu->outstanding_bytes;
-    uint64_t spoken_for = sum(promised, line->margin_bytes);
+    uint64_t spoken_for = sum(promised_to_others(gpu), line->margin_bytes);
     line->headroom_known = true;
     line->headroom_bytes = signed_difference(gpu->free_bytes, spoken_for);
     uint64_t need = sum(size, spoken_for);
@@ -75,6 +82,7 @@ static void weigh(struct vram_fit_gpu *line, const struct vram_gpu *gpu, size_t 
         .uuid = gpu->uuid,
         .free_bytes = gpu->free_bytes,
         .outstanding_bytes = gpu->outstanding_bytes,
+        .own_outstanding_bytes = gpu->own_outstanding_bytes,
         .margin_bytes = margin,
         .shortfall_bytes = VRAM_UNKNOWN,
         .capacity_bytes = capacity_of(gpu),
@@ -198,7 +206,7 @@ int vram_fit(const struct vram_snapshot *snapshot, const struct vram_fit_request
     *fit = (struct vram_fit){
         .gpu_count = asked.gpu_count,
         .size_bytes = asked.size_bytes,
-        .waiters = VRAM_UNKNOWN,
+        .waiters = vram_snapshot_waiters(snapshot),
         .count = count,
         .gpus = lines,
     };

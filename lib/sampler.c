@@ -12,7 +12,7 @@
 
 /* One thread may be stuck in one device while another goes on; two stuck threads mean the driver. */
 #define MOST_STUCK 2
-#define TAKE_BITS 3 /* in VRAM_TAKE_ALL */
+#define TAKE_BITS 4 /* VRAM_TAKE_PROCESSES to VRAM_TAKE_SETTLED */
 
 /* An open source and the threads that are inside it. The last to leave a discarded one closes it. */
 struct opened {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim/locate.h"
 
+#include "common/sim_name.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define SUFFIX ".scenario"
+
+_Static_assert(STATE_NAME_MAX >= SIM_NAME_KEY_MAX, "a machine's name is its state's");
 
 /* The directory of the file that this code was loaded from, the library or vram-sim. */
 static void own_directory(char *path, size_t size)
@@ -71,68 +73,35 @@ const char *locate_profiles(char *path, size_t size)
     return "";
 }
 
-static bool is_plain(const char *name, size_t length)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    return length > 0 && length <= 40 && strspn(name, allowed) >= length && name[0] != '.';
-}
-
-/* FNV-1a: files of the same name in different directories are different machines. */
-static uint64_t hash(const char *text)
-{
-    uint64_t value = 14695981039346656037u;
-    for (; *text; text++) {
-        value = (value ^ (unsigned char)*text) * 1099511628211u;
-    }
-    return value;
-}
-
-static void name_state(struct location *location, bool is_path, const char *instance)
-{
-    char absolute[PATH_MAX];
-    if (!is_path) {
-        (void)snprintf(location->state, sizeof(location->state), "%.40s@%.40s", location->title,
-                       instance);
-    } else {
-        const char *real = realpath(location->path, absolute);
-        (void)snprintf(location->state, sizeof(location->state), "file-%016llx@%.40s",
-                       (unsigned long long)hash(real ? real : location->path), instance);
-    }
-}
-
 /* Takes "NAME[@INSTANCE]" or "PATH[@INSTANCE]" apart. */
 static int split_spec(const char *spec, struct location *location, struct complaint *complaint)
 {
-    const char *slash = strrchr(spec, '/');
-    const char *at = strrchr(slash ? slash : spec, '@');
-    size_t length = at ? (size_t)(at - spec) : strlen(spec);
-    const char *instance = at ? at + 1 : "default";
-    if (!is_plain(instance, strlen(instance))) {
+    struct sim_name name = sim_name_split(spec);
+    if (!sim_name_is_plain(name.instance, strlen(name.instance))) {
         return complain(complaint,
                         "'%.60s': an instance's name is made of up to 40 letters, digits, '.', "
                         "'_' and '-'",
                         spec);
     }
-    if (length == 0 || length >= sizeof(location->path)) {
+    if (name.length == 0 || name.length >= sizeof(location->path)) {
         return complain(complaint, "'%.60s' names no profile and no file", spec);
     }
-    location->persistent = at != NULL;
-    if (slash) {
-        memcpy(location->path, spec, length);
-        location->path[length] = '\0';
+    location->persistent = name.named_instance;
+    if (name.is_path) {
+        memcpy(location->path, spec, name.length);
+        location->path[name.length] = '\0';
         const char *leaf = strrchr(location->path, '/') + 1;
         (void)snprintf(location->title, sizeof(location->title), "%.79s", leaf);
-    } else if (is_plain(spec, length)) {
-        memcpy(location->title, spec, length);
-        location->title[length] = '\0';
+    } else if (sim_name_is_plain(spec, name.length)) {
+        memcpy(location->title, spec, name.length);
+        location->title[name.length] = '\0';
     } else {
         return complain(complaint,
                         "'%.60s' is no profile's name; a file's name must have a '/' in it, as in "
                         "./my.scenario",
                         spec);
     }
-    name_state(location, slash != NULL, instance);
+    (void)sim_name_key(&name, location->state);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim/state.h"
 
+#include "common/sim_name.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -95,27 +96,13 @@ static int open_directory(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
-/* Candidate number `which`; false behind the last. "" where the environment does not name it. */
-static bool candidate(unsigned which, char *path, size_t size)
-{
-    const char *chosen = getenv("VRAM_SIM_STATE_DIR"), *runtime = getenv("XDG_RUNTIME_DIR");
-    path[0] = '\0';
-    if (chosen && chosen[0]) {
-        (void)snprintf(path, size, "%s", chosen);
-        return which == 0;
-    }
-    if (which == 0 && runtime && runtime[0]) {
-        (void)snprintf(path, size, "%s/vram-sim", runtime);
-    } else if (which == 1) {
-        (void)snprintf(path, size, "/tmp/vram-sim-%u", (unsigned)geteuid());
-    }
-    return which < 2;
-}
-
 static int find_directory(char *path, size_t size)
 {
     int fd = -ENOENT;
-    for (unsigned i = 0; fd < 0 && candidate(i, path, size); i++) {
+    for (unsigned i = 0;
+         fd < 0 && sim_name_state_directory(i, getenv("VRAM_SIM_STATE_DIR"),
+                                            getenv("XDG_RUNTIME_DIR"), geteuid(), path, size);
+         i++) {
         fd = path[0] ? open_directory(path) : -ENOENT;
     }
     return fd;

@@ -4,7 +4,8 @@
  *
  *   nvml.c          the source: start, one pass over the devices, what it says of itself
  *   nvml_library.c  finding and loading libnvidia-ml.so.1, the table of its functions
- *   nvml_device.c   one device: handle, identity, memory, MIG instances, health
+ *   nvml_device.c   one device: handle, identity, MIG instances
+ *   nvml_pool.c     one pool: memory, processes, health, and settling them (nvml_visit.h: what both share)
  *   nvml_lists.c    process lists: entry sizes, growth, merging
  *   nvml_sleep.c    which GPUs the kernel has suspended, told without waking them
  */
@@ -146,6 +147,9 @@ int nvml_gpu_sample(struct nvml *nvml, size_t device, uint32_t take, struct sour
 /* ---- nvml_lists.c ---- */
 int nvml_lists_read(struct nvml *nvml, struct nvml_gpu *state, size_t device, nvml_device handle,
                     struct source_gpu *gpu, struct source_watch *watch);
+/* The driver's own word for those of the processes that our /proc does not show. */
+int nvml_lists_name(struct nvml *nvml, size_t device, struct source_gpu *gpu,
+                    struct source_watch *watch);
 void nvml_lists_done(struct nvml_gpu *state);
 /* How many bytes each of `count` entries has, told from what a call left of a buffer filled with
  * NVML_FILL; 0 where that cannot be told. */

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* One device: its handle, who it is, its memory, its MIG instances, its health. */
-#include "lib/source/nvml.h"
+/* One device: its handle, who it is, its MIG instances. */
+#include "lib/source/nvml_visit.h"
 
 #include "common/clock.h"
-#include "common/path.h"
-#include "common/size.h"
 #include "common/text.h"
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,28 +11,6 @@
 #define FIRST_RETRY_NS 1000000000ull
 #define LAST_RETRY_NS 30000000000ull
 #define MOST_MIG_DEVICES 64u
-
-/* Calls the driver under the watch and leaves the function where the pass was given up. */
-#define CALL(code, watch, device, name, call)                                                      \
-    do {                                                                                           \
-        if (!watch_enter(watch, device, name)) {                                                   \
-            return -ECANCELED;                                                                     \
-        }                                                                                          \
-        (code) = nvml_code(call);                                                                  \
-        if (!watch_leave(watch)) {                                                                 \
-            return -ECANCELED;                                                                     \
-        }                                                                                          \
-    } while (0)
-
-/* What one device's functions need, gathered. */
-struct visit {
-    struct nvml *nvml;
-    const struct nvml_api *api;
-    struct nvml_gpu *state;
-    size_t device;
-    uint32_t take;
-    struct source_watch *watch;
-};
 
 bool nvml_is_absent(nvml_ret code)
 {
@@ -156,209 +130,7 @@ static int introduce(struct visit *v, struct source_sink *sink)
     return r;
 }
 
-/* ---- Memory ---------------------------------------------------------------------------------- */
-
-/* The machine's memory, for a GPU that has none of its own. Used is what its processes hold, which
- * sum_unified() adds once they are known. */
-static void unified_memory(const char *root, struct source_gpu *gpu)
-{
-    char text[4096];
-    uint64_t total = 0, available = 0;
-    gpu->memory_kind = VRAM_MEMORY_UNIFIED;
-    if (path_read(root, "/proc/meminfo", text, sizeof(text)) > 0) {
-        const char *line = strstr(text, "MemTotal:");
-        bool known = line && sscanf(line, "MemTotal: %" SCNu64, &total) == 1;
-        line = strstr(text, "MemAvailable:");
-        known = known && line && sscanf(line, "MemAvailable: %" SCNu64, &available) == 1;
-        if (known && total < UINT64_MAX / KIB && available <= total) {
-            gpu->total_bytes = total * KIB;
-            gpu->free_bytes = available * KIB;
-            return;
-        }
-    }
-    source_gpu_problem(gpu, "memory", "no_meminfo",
-                       "this GPU uses the machine's memory, and /proc/meminfo could not be read");
-}
-
-static void sum_unified(struct source_gpu *gpu)
-{
-    if (gpu->memory_kind != VRAM_MEMORY_UNIFIED || !gpu->processes_known) {
-        return;
-    }
-    uint64_t sum = 0;
-    for (size_t i = 0; i < gpu->process_count; i++) {
-        uint64_t used = gpu->processes[i].used_bytes;
-        if (used == VRAM_UNKNOWN || used > UINT64_MAX - 1 - sum) {
-            return;
-        }
-        sum += used;
-    }
-    gpu->used_bytes = sum;
-}
-
-/* Figures that contradict each other come from interposers that fill in half the structure. */
-static void check_memory(struct source_gpu *gpu)
-{
-    uint64_t total = gpu->total_bytes;
-    if (gpu->free_bytes > total || gpu->used_bytes > total) {
-        source_gpu_problem(gpu, "memory", "driver_error",
-                           "the driver says %" PRIu64 " bytes used and %" PRIu64 " free of %" PRIu64
-                           "; shown as unknown",
-                           gpu->used_bytes, gpu->free_bytes, total);
-        gpu->used_bytes = gpu->free_bytes = gpu->driver_reserved_bytes = VRAM_UNKNOWN;
-    }
-}
-
-static int memory_v2(struct visit *v, nvml_device handle, struct source_gpu *gpu)
-{
-    struct nvml_memory_v2 memory = {.version = NVML_MEMORY_V2};
-    nvml_ret code;
-    CALL(code, v->watch, v->device, v->api->names.memory_v2, v->api->memory_v2(handle, &memory));
-    if (code == NVML_SUCCESS && memory.total) {
-        gpu->total_bytes = memory.total;
-        gpu->used_bytes = memory.used;
-        gpu->free_bytes = memory.free;
-        gpu->driver_reserved_bytes = memory.reserved;
-        check_memory(gpu);
-    } else if (code == NVML_SUCCESS) {
-        code = NVML_NOT_SUPPORTED; /* success with nothing in it: a GPU without memory of its own */
-    }
-    return code;
-}
-
-static int memory_v1(struct visit *v, nvml_device handle, struct source_gpu *gpu)
-{
-    struct nvml_memory_v1 memory = {0};
-    nvml_ret code;
-    CALL(code, v->watch, v->device, v->api->names.memory_v1, v->api->memory_v1(handle, &memory));
-    if (code == NVML_SUCCESS && memory.total) {
-        gpu->total_bytes = memory.total;
-        gpu->used_bytes = memory.used;
-        gpu->free_bytes = memory.free;
-        gpu->used_includes_reserved = true;
-        check_memory(gpu);
-    } else if (code == NVML_SUCCESS) {
-        code = NVML_NOT_SUPPORTED;
-    }
-    return code;
-}
-
-/* The new query, else the old one with another meaning of "used", else, only where the driver says that the
- * GPU has no memory, the machine's. Returns NVML's code of the last call, or negative errno. */
-static int read_memory(struct visit *v, nvml_device handle, struct source_gpu *gpu)
-{
-    int code = NVML_FUNCTION_NOT_FOUND;
-    if (v->api->memory_v2 && !v->state->no_memory_v2) {
-        code = memory_v2(v, handle, gpu);
-        if (code <= NVML_SUCCESS || nvml_is_gone(code) || code == NVML_NO_PERMISSION ||
-            code == NVML_UNINITIALIZED || code == NVML_INVALID_ARGUMENT) {
-            return code;
-        }
-        if (code == NVML_FUNCTION_NOT_FOUND || code == NVML_ARGUMENT_VERSION_MISMATCH) {
-            v->state->no_memory_v2 = true;
-        }
-    }
-    int newer = code;
-    code = memory_v1(v, handle, gpu);
-    if (code == NVML_SUCCESS && !nvml_is_absent(newer)) {
-        source_gpu_problem(gpu, "memory", nvml_return_word(newer),
-                           "%s failed: %s (%d); used includes what the driver reserves",
-                           v->api->names.memory_v2, nvml_return_text(newer), newer);
-    } else if (code == NVML_NOT_SUPPORTED && gpu->memory_kind != VRAM_MEMORY_MIG) {
-        unified_memory(v->nvml->root, gpu);
-        return NVML_SUCCESS;
-    }
-    return code;
-}
-
-/* ---- Health ---------------------------------------------------------------------------------- */
-
-static int read_temperature(struct visit *v, struct source_gpu *gpu)
-{
-    nvml_ret code = NVML_FUNCTION_NOT_FOUND;
-    if (v->api->temperature_v) {
-        struct nvml_temperature_v1 t = {.version = NVML_TEMPERATURE_V1, .sensor = NVML_SENSOR_GPU};
-        CALL(code, v->watch, v->device, v->api->names.temperature_v,
-             v->api->temperature_v(v->state->handle, &t));
-        if (code == NVML_SUCCESS && t.celsius >= 0) {
-            gpu->temperature_c = (uint64_t)t.celsius;
-        }
-    }
-    if (code != NVML_SUCCESS && v->api->temperature) {
-        uint32_t celsius = 0;
-        CALL(code, v->watch, v->device, v->api->names.temperature,
-             v->api->temperature(v->state->handle, NVML_SENSOR_GPU, &celsius));
-        if (code == NVML_SUCCESS) {
-            gpu->temperature_c = celsius;
-        }
-    }
-    if (code != NVML_SUCCESS && !nvml_is_absent(code)) {
-        source_gpu_problem(gpu, "temperature", nvml_return_word(code), "temperature: %s (%d)",
-                           nvml_return_text(code), code);
-    }
-    return 0;
-}
-
-static int read_health(struct visit *v, nvml_device handle, struct source_gpu *gpu)
-{
-    int r = read_temperature(v, gpu);
-    if (r < 0 || !v->api->utilization) {
-        return r;
-    }
-    struct nvml_utilization rates = {0};
-    nvml_ret code;
-    CALL(code, v->watch, v->device, v->api->names.utilization, v->api->utilization(handle, &rates));
-    if (code == NVML_SUCCESS && rates.gpu <= 100) {
-        gpu->utilization_percent = rates.gpu;
-    } else if (code != NVML_SUCCESS && !nvml_is_absent(code)) {
-        source_gpu_problem(gpu, "utilization", nvml_return_word(code), "utilization: %s (%d)",
-                           nvml_return_text(code), code);
-    }
-    return 0;
-}
-
-/* ---- Pools ----------------------------------------------------------------------------------- */
-
-/* What a code that ends a device's sample makes of it. */
-static void end_sample(struct source_gpu *gpu, nvml_ret code)
-{
-    if (nvml_is_gone(code)) {
-        gpu->state = VRAM_GPU_LOST;
-    } else if (code == NVML_NO_PERMISSION) {
-        gpu->state = VRAM_GPU_DENIED;
-    }
-    source_gpu_problem(gpu, gpu->state == VRAM_GPU_OK ? "memory" : "device", nvml_return_word(code),
-                       "%s (%d)", nvml_return_text(code), code);
-}
-
-/* Asks one pool, a whole GPU or a MIG instance, for everything. 0 whatever it answers. */
-static int read_pool(struct visit *v, nvml_device handle, struct source_gpu *gpu)
-{
-    int r = read_memory(v, handle, gpu);
-    if (r < 0) {
-        return r;
-    }
-    if (r == NVML_UNINITIALIZED) {
-        return -EAGAIN;
-    }
-    if (r == NVML_INVALID_ARGUMENT) {
-        return -ESTALE;
-    }
-    if (r != NVML_SUCCESS) {
-        end_sample(gpu, r);
-        if (gpu->state != VRAM_GPU_OK) {
-            return 0;
-        }
-    }
-    if (v->take & VRAM_TAKE_PROCESSES) {
-        r = nvml_lists_read(v->nvml, v->state, v->device, handle, gpu, v->watch);
-        sum_unified(gpu);
-    }
-    if (r >= 0 && gpu->state == VRAM_GPU_OK && v->take & VRAM_TAKE_HEALTH) {
-        r = read_health(v, handle, gpu);
-    }
-    return r < 0 ? r : 0;
-}
+/* ---- MIG instances --------------------------------------------------------------------------- */
 
 /* The number under which an instance's card knows it; unknown where the driver does not say. */
 static int read_instance_id(struct visit *v, nvml_device handle, bool compute, uint64_t *ret_id)
@@ -393,7 +165,7 @@ static int read_instance(struct visit *v, uint32_t number, nvml_device handle,
     if (r == 0) {
         r = read_instance_id(v, handle, true, &gpu->compute_instance_id);
     }
-    return r < 0 ? r : read_pool(v, handle, gpu);
+    return r < 0 ? r : nvml_pool_read(v, handle, gpu);
 }
 
 /* The instances of a divided card. Their numbers have holes. */
@@ -455,7 +227,7 @@ static int read_card(struct visit *v, struct source_gpu *gpus, uint32_t room, si
         source_gpu_problem(&gpus[0], "device", "mig_without_instance",
                            "MIG is on and the card has no instance, so that no program can use it");
     }
-    return read_pool(v, v->state->handle, &gpus[0]);
+    return nvml_pool_read(v, v->state->handle, &gpus[0]);
 }
 
 static void free_gpus(struct source_gpu *gpus, size_t count)

@@ -243,9 +243,8 @@ static int read_list(struct nvml *nvml, struct nvml_gpu *owner, size_t device, n
     }
 }
 
-/* The driver's own word for processes that our /proc does not show. */
-static int name_strangers(struct nvml *nvml, size_t device, struct source_gpu *gpu,
-                          struct source_watch *watch)
+int nvml_lists_name(struct nvml *nvml, size_t device, struct source_gpu *gpu,
+                    struct source_watch *watch)
 {
     for (size_t i = 0; nvml->api.process_name && i < gpu->process_count; i++) {
         char path[32], name[256] = "";
@@ -289,7 +288,7 @@ int nvml_lists_read(struct nvml *nvml, struct nvml_gpu *state, size_t device, nv
         }
     }
     gpu->pids_are_foreign = nvml->pids_are_foreign;
-    return name_strangers(nvml, device, gpu, watch);
+    return 0;
 }
 
 void nvml_lists_done(struct nvml_gpu *state)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void source_gpu_init(struct source_gpu *gpu)
 {
@@ -21,12 +22,19 @@ void source_gpu_init(struct source_gpu *gpu)
     };
 }
 
-void source_gpu_done(struct source_gpu *gpu)
+void source_processes_done(struct source_gpu *gpu)
 {
     for (size_t i = 0; i < gpu->process_count; i++) {
         free(gpu->processes[i].name);
     }
     free(gpu->processes);
+    gpu->processes = NULL;
+    gpu->process_count = 0;
+}
+
+void source_gpu_done(struct source_gpu *gpu)
+{
+    source_processes_done(gpu);
     while (gpu->problems) {
         struct source_problem *next = gpu->problems->next;
         free(gpu->problems);
@@ -49,8 +57,11 @@ void source_gpu_problem(struct source_gpu *gpu, const char *what, const char *co
     (void)vsnprintf(problem->message, sizeof(problem->message), format, args);
     va_end(args);
     struct source_problem **last = &gpu->problems;
-    while (*last) {
-        last = &(*last)->next;
+    for (; *last; last = &(*last)->next) {
+        if (strcmp((*last)->what, what) == 0 && strcmp((*last)->message, problem->message) == 0) {
+            free(problem);
+            return;
+        }
     }
     *last = problem;
 }

@@ -40,6 +40,7 @@ struct source_gpu {
     uint64_t total_bytes, used_bytes, free_bytes, driver_reserved_bytes;
     uint64_t temperature_c, utilization_percent;
     bool used_includes_reserved;
+    uint64_t listed_bytes; /* while settling: the most that one list's processes had together */
     bool processes_known;
     bool pids_are_foreign; /* the driver speaks of another PID namespace: /proc must not be asked */
     size_t process_count;
@@ -49,9 +50,32 @@ struct source_gpu {
 
 void source_gpu_init(struct source_gpu *gpu); /* everything unknown */
 void source_gpu_done(struct source_gpu *gpu);
-/* Adds a problem; forgets it silently when memory is out (the figure stays unknown all the same). */
+void source_processes_done(struct source_gpu *gpu); /* gives the list back; it is empty then */
+/* Adds a problem that is not there yet; forgets it silently when memory is out (the figure stays unknown all the
+ * same). */
 void source_gpu_problem(struct source_gpu *gpu, const char *what, const char *code,
                         const char *format, ...) PRINTF_LIKE(4, 5);
+
+/*
+ * Settling (VRAM_TAKE_SETTLED): one more reading of the same pool goes into the one before, so that what remains is
+ * safe whatever moved in between. Pure, and the order of readings decides nothing but who came and who went.
+ *
+ * Memory: the smallest free, the later reserve; used is what then remains of total (of unified memory it is left
+ * alone). A free that is unknown in either, or of another total, is unknown. A later state that is not ok is the
+ * result's, without figures. Returns whether the readings differed; a free that moves in unified memory does not count.
+ */
+bool source_memory_settle(struct source_gpu *into, const struct source_gpu *later);
+/*
+ * Processes: the smaller used of each; unknown where it is in either. Who is missing in `later` is gone, who is missing
+ * in `into` comes in with 0. A list that is unknown in either is unknown. 1: the lists differed; 0: they did not;
+ * -ENOMEM.
+ */
+MUST_CHECK int source_processes_settle(struct source_gpu *into, const struct source_gpu *later);
+/*
+ * The end of settling: of a free figure that is behind the lists only what they leave of the memory is believed. Not
+ * of unified memory, where they leave the machine's own programs out.
+ */
+void source_settle_free(struct source_gpu *gpu);
 
 struct source_identity {
     char kind[16];

@@ -126,3 +126,10 @@ void machine_promise(struct vram_snapshot *snapshot, size_t position, uint64_t o
     assert_non_null(gpu);
     ((struct vram_gpu *)(uintptr_t)gpu)->outstanding_bytes = outstanding;
 }
+
+void machine_own_promise(struct vram_snapshot *snapshot, size_t position, uint64_t own)
+{
+    const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, position);
+    assert_non_null(gpu);
+    ((struct vram_gpu *)(uintptr_t)gpu)->own_outstanding_bytes = own;
+}

@@ -47,5 +47,6 @@ struct vram_snapshot *machine_snapshot(struct machine *machine, uint32_t take);
 
 /* Stands in for a daemon, which alone knows promises. */
 void machine_promise(struct vram_snapshot *snapshot, size_t position, uint64_t outstanding);
+void machine_own_promise(struct vram_snapshot *snapshot, size_t position, uint64_t own);
 
 #endif

@@ -212,6 +212,29 @@ static void test_document__writes_the_time_in_utc(void **state)
     check_time(UINT64_MAX, "\"taken_at\":\"2554-07-21T23:34:33.709551Z\"");
 }
 
+static void test_document__shows_what_a_daemon_adds(void **state)
+{
+    const uint64_t outstanding = 5 * GIB, own = GIB;
+    struct vram_promises promises = VRAM_PROMISES_INIT;
+    struct vram_snapshot *plain;
+    (void)state;
+    (void)machine_card(machine, 24 * GIB, 0, 2 * GIB);
+    (void)write_all();
+    assert_null(strstr(document, "\"epoch\""));
+    assert_null(strstr(document, "\"waiters\""));
+    plain = snapshot;
+    promises.outstanding_bytes = &outstanding;
+    promises.own_outstanding_bytes = &own;
+    promises.waiters = 3;
+    promises.epoch = 77;
+    assert_int_equal(vram_snapshot_promise(plain, &promises, &snapshot), 0);
+    (void)vram_snapshot_unref(plain);
+    (void)write_all();
+    expect("\"epoch\":77,\"waiters\":3,");
+    expect("\"outstanding_bytes\":5368709120,\"headroom_bytes\":18253611008,");
+    expect("\"pool\":0,\"own_outstanding_bytes\":1073741824,");
+}
+
 /* ---- Answers --------------------------------------------------------------------------------- */
 
 static struct vram_fit *ask(uint64_t size, uint32_t gpu_count)
@@ -248,7 +271,7 @@ static void test_document__writes_answers(void **state)
     expect("{\"uuid\":null,\"answer\":\"unknown\",\"usable\":true,\"free_bytes\":null,"
            "\"outstanding_bytes\":null,"
            "\"margin_bytes\":1073741824,\"headroom_bytes\":null,\"shortfall_bytes\":null,"
-           "\"capacity_bytes\":null}");
+           "\"capacity_bytes\":null,\"own_outstanding_bytes\":null}");
     expect("\"answer\":\"never\",\"gpu_count\":3");
     for (size_t i = 0; i < 4; i++) {
         (void)vram_fit_free(fits[i]);
@@ -274,6 +297,7 @@ int main(void)
         MADE(test_document__keeps_to_the_positions),
         MADE(test_document__shows_states_and_instances),
         MADE(test_document__writes_the_time_in_utc),
+        MADE(test_document__shows_what_a_daemon_adds),
         MADE(test_document__writes_answers),
         MADE(test_document__writes_no_answer),
     };

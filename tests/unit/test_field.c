@@ -114,7 +114,7 @@ static void check_none(uint32_t object, const void *data, const char *const *kno
 static void test_field__unknown_is_no_value(void **state)
 {
     static const char *const of_gpu[] = {"index", "state", "memory_kind", "used_includes_reserved",
-                                         NULL};
+                                         "pool",  NULL};
     static const char *const of_process[] = {"pid", "visible", NULL};
     static const char *const of_fit[] = {"answer", "gpu_count", "promises_counted", NULL};
     static const char *const of_fit_gpu[] = {"answer", "usable", NULL};
@@ -132,6 +132,7 @@ static void test_field__unknown_is_no_value(void **state)
         .temperature_c = none,
         .utilization_percent = none,
         .age_ms = none,
+        .own_outstanding_bytes = none,
     };
     struct vram_process process = {.pid = 1, .start_time = none, .used_bytes = none};
     struct vram_fit fit = {.size_bytes = none, .margin_bytes = none, .waiters = none};
@@ -141,6 +142,7 @@ static void test_field__unknown_is_no_value(void **state)
         .margin_bytes = none,
         .shortfall_bytes = none,
         .capacity_bytes = none,
+        .own_outstanding_bytes = none,
     };
     (void)state;
     check_none(VRAM_OBJECT_GPU, &gpu, of_gpu);
@@ -190,23 +192,28 @@ static void test_field__values_are_the_structures(void **state)
 static void test_field__headroom_is_what_fit_would_say(void **state)
 {
     static const struct {
-        uint64_t free, outstanding;
+        uint64_t free, outstanding, own;
         uint32_t state;
         uint32_t type;
         int64_t headroom;
     } cases[] = {
-        {20000 * MIB, VRAM_UNKNOWN, VRAM_GPU_OK, VRAM_VALUE_SIGNED, 18976 * (int64_t)MIB},
-        {20000 * MIB, 8000 * MIB, VRAM_GPU_OK, VRAM_VALUE_SIGNED, 10976 * (int64_t)MIB},
-        {0, 0, VRAM_GPU_OK, VRAM_VALUE_SIGNED, -1024 * (int64_t)MIB},
-        {GIB, GIB, VRAM_GPU_OK, VRAM_VALUE_SIGNED, -1024 * (int64_t)MIB},
-        {VRAM_UNKNOWN, 0, VRAM_GPU_OK, VRAM_VALUE_NONE, 0},
-        {20000 * MIB, 0, VRAM_GPU_HUNG, VRAM_VALUE_NONE, 0},
-        {20000 * MIB, 0, VRAM_GPU_LOST, VRAM_VALUE_NONE, 0},
+        {20000 * MIB, VRAM_UNKNOWN, VRAM_UNKNOWN, VRAM_GPU_OK, VRAM_VALUE_SIGNED,
+         18976 * (int64_t)MIB},
+        {20000 * MIB, 8000 * MIB, VRAM_UNKNOWN, VRAM_GPU_OK, VRAM_VALUE_SIGNED,
+         10976 * (int64_t)MIB},
+        {20000 * MIB, 8000 * MIB, 3000 * MIB, VRAM_GPU_OK, VRAM_VALUE_SIGNED, 13976 * (int64_t)MIB},
+        {20000 * MIB, 8000 * MIB, 9000 * MIB, VRAM_GPU_OK, VRAM_VALUE_SIGNED, 18976 * (int64_t)MIB},
+        {0, 0, 0, VRAM_GPU_OK, VRAM_VALUE_SIGNED, -1024 * (int64_t)MIB},
+        {GIB, GIB, 0, VRAM_GPU_OK, VRAM_VALUE_SIGNED, -1024 * (int64_t)MIB},
+        {VRAM_UNKNOWN, 0, 0, VRAM_GPU_OK, VRAM_VALUE_NONE, 0},
+        {20000 * MIB, 0, 0, VRAM_GPU_HUNG, VRAM_VALUE_NONE, 0},
+        {20000 * MIB, 0, 0, VRAM_GPU_LOST, VRAM_VALUE_NONE, 0},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
         struct vram_gpu gpu = {.free_bytes = cases[i].free,
                                .outstanding_bytes = cases[i].outstanding,
+                               .own_outstanding_bytes = cases[i].own,
                                .state = cases[i].state};
         struct vram_value value = value_of(VRAM_OBJECT_GPU, "headroom_bytes", &gpu);
         assert_int_equal(value.type, cases[i].type);

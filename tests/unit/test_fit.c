@@ -197,6 +197,23 @@ static void test_fit__subtracts_promises(void **state)
     assert_int_equal(fit->gpus[0].headroom_bytes, -(int64_t)(11024 * MIB));
 }
 
+static void test_fit__does_not_hold_a_promise_against_its_owner(void **state)
+{
+    (void)state;
+    (void)card(20000 * MIB);
+    look();
+    machine_promise(snapshot, 0, 8000 * MIB);
+    machine_own_promise(snapshot, 0, 6000 * MIB);
+    assert_int_equal(ask(16976 * MIB), VRAM_FITS);
+    assert_int_equal(fit->gpus[0].outstanding_bytes, 8000 * MIB);
+    assert_int_equal(fit->gpus[0].own_outstanding_bytes, 6000 * MIB);
+    assert_int_equal(fit->gpus[0].headroom_bytes, 16976 * MIB);
+    assert_int_equal(ask(16976 * MIB + 1), VRAM_NOT_NOW);
+    machine_own_promise(snapshot, 0, 9000 * MIB); /* more than there is: nothing is added to free */
+    assert_int_equal(ask(18976 * MIB), VRAM_FITS);
+    assert_int_equal(ask(18976 * MIB + 1), VRAM_NOT_NOW);
+}
+
 /* Amounts that no card has: whatever is added must not come out small. */
 static void test_fit__does_not_wrap(void **state)
 {
@@ -477,6 +494,7 @@ int main(void)
         MADE(test_fit__reports_the_largest_margin),
         MADE(test_fit__has_a_negative_headroom),
         MADE(test_fit__subtracts_promises),
+        MADE(test_fit__does_not_hold_a_promise_against_its_owner),
         MADE(test_fit__does_not_wrap),
         MADE(test_fit__has_no_room_where_the_reserve_is_larger_than_the_card),
         MADE(test_fit__promises_only_where_the_driver_answers),

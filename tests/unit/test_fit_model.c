@@ -72,6 +72,7 @@ static void make_question(struct machine *machine, struct question *question)
     for (size_t i = 0; i < count; i++) {
         if (below(2)) {
             machine_promise(question->snapshot, i, amount());
+            machine_own_promise(question->snapshot, i, below(2) ? VRAM_UNKNOWN : amount());
         }
     }
     struct vram_fit_request *request = &question->request;
@@ -116,6 +117,8 @@ static struct verdict judge(const struct vram_gpu *gpu, const struct vram_fit_re
         capacity -= (wide)gpu->driver_reserved_bytes;
     }
     wide promised = gpu->outstanding_bytes == VRAM_UNKNOWN ? 0 : (wide)gpu->outstanding_bytes;
+    wide own = gpu->own_outstanding_bytes == VRAM_UNKNOWN ? 0 : (wide)gpu->own_outstanding_bytes;
+    promised = own < promised ? promised - own : 0;
     struct verdict verdict = {
         .usable = gpu->state != VRAM_GPU_LOST && gpu->state != VRAM_GPU_DENIED,
         .known = gpu->state == VRAM_GPU_OK && gpu->free_bytes != VRAM_UNKNOWN && margin_known,

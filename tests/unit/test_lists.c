@@ -162,7 +162,8 @@ static int read_lists(void)
 {
     source_gpu_done(&gpu);
     gpu.total_bytes = 24 * GIB;
-    return nvml_lists_read(&nvml, &state_of_gpu, 5, NULL, &gpu, &watch);
+    int r = nvml_lists_read(&nvml, &state_of_gpu, 5, NULL, &gpu, &watch);
+    return r < 0 ? r : nvml_lists_name(&nvml, 5, &gpu, &watch);
 }
 
 static void expect_process(size_t i, uint32_t pid, uint32_t kind, uint64_t used)

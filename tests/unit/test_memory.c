@@ -109,6 +109,42 @@ static void test_memory__of_a_snapshot(void **state)
     fail_each(build_snapshot);
 }
 
+static int pack_and_unpack(void)
+{
+    struct vram_snapshot *again = NULL;
+    void *bytes = NULL;
+    size_t size = 0;
+    int r = vram_snapshot_pack(snapshot, &bytes, &size);
+    assert_int_equal(!bytes, r < 0);
+    r = r < 0 ? r : vram_snapshot_unpack(bytes, size, &again);
+    assert_int_equal(!again, r < 0);
+    free(bytes);
+    (void)vram_snapshot_unref(again);
+    return r;
+}
+
+static void test_memory__of_packing(void **state)
+{
+    (void)state;
+    fail_each(pack_and_unpack);
+}
+
+static int promise(void)
+{
+    struct vram_promises promises = VRAM_PROMISES_INIT;
+    struct vram_snapshot *promised = NULL;
+    int r = vram_snapshot_promise(snapshot, &promises, &promised);
+    assert_int_equal(!promised, r < 0);
+    (void)vram_snapshot_unref(promised);
+    return r;
+}
+
+static void test_memory__of_promises(void **state)
+{
+    (void)state;
+    fail_each(promise);
+}
+
 /* Somebody who was met without memory is met again with it. */
 static void test_memory__of_an_identity(void **state)
 {
@@ -313,6 +349,7 @@ int main(void)
 {
 #define MADE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        MADE(test_memory__of_packing),    MADE(test_memory__of_promises),
         MADE(test_memory__of_a_snapshot), MADE(test_memory__of_an_identity),
         MADE(test_memory__of_an_answer),  MADE(test_memory__of_documents),
         TEST(test_memory__of_a_problem),  MADE(test_memory__of_a_driver),
