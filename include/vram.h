@@ -88,14 +88,18 @@ struct vram_options {
     uint32_t flags;      /**< VRAM_OPEN_… */
     vram_log_function log; /**< NULL: silence */
     void *log_data;
+    uint64_t max_age_ms; /**< how old a daemon's figures may be; 0: no older than the question */
 };
 
 /** Wake sleeping GPUs to ask them. Without it a laptop's suspended GPU is left asleep and shown so. */
 #define VRAM_OPEN_WAKE 0x1u
+/** Read the driver itself, also where a daemon could be asked. So do the drivers "nvml" and
+ *  "nvml:/path", VRAM_OPEN_WAKE, a root, and VRAM_SOCKET=none in the environment. */
+#define VRAM_OPEN_DIRECT 0x2u
 
 #define VRAM_OPTIONS_INIT                                                                          \
     {                                                                                              \
-        sizeof(struct vram_options), NULL, NULL, 0, 0, NULL, NULL                                  \
+        sizeof(struct vram_options), NULL, NULL, 0, 0, NULL, NULL, 0                               \
     }
 
 /**
@@ -221,11 +225,14 @@ struct vram_problem {
 #define VRAM_TAKE_ALL 0x7u
 /** Figures that a promise may rest on: memory and lists are read several times in turn, until they stand still or
  *  three times more. Free is the smallest seen, and each process has the smallest amount seen: 0 where it came in
- *  between. Used is what then remains of total. Implies VRAM_TAKE_PROCESSES; costs five times the driver's time. */
+ *  between. Used is what then remains of total. Implies VRAM_TAKE_PROCESSES; always asks the driver
+ *  itself, and costs it five times the time. */
 #define VRAM_TAKE_SETTLED 0x8u
 
 /**
- * Asks the driver now. A GPU that fails has its `state` or a problem; the others are unaffected. Where
+ * Asks the driver now: with "auto" and "sim:NAME" through the daemon, where one runs for it, for which the driver
+ * need not even be installed here. A daemon that cannot be used is logged as a warning, and the driver read itself;
+ * `outstanding_bytes` tells whether promises are counted. A GPU that fails has its `state` or a problem; the others are unaffected. Where
  * the driver does not answer in time, the GPUs concerned carry their last figures and their age.
  *
  * @take  VRAM_TAKE_…

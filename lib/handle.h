@@ -21,7 +21,7 @@ const char *handle_driver_text(const struct vram *vram);
 bool handle_may_start(const struct vram *vram);
 void handle_set_may_start(struct vram *vram);
 
-/* As vram_snapshot_take(), with the error for the caller too. */
+/* As vram_snapshot_take(), with the error for the caller too, and never through a daemon. */
 int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot,
                 struct err *err);
 
