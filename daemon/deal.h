@@ -10,7 +10,7 @@
 #include "daemon/ledger.h"
 
 #define DEAL_LABEL_MAX 65
-#define DEAL_ATTACHED_MAX 32  /* attachments of one lease */
+#define DEAL_ATTACHED_MAX 32 /* attachments of one lease */
 #define DEAL_WAITS_FOR_MAX 192
 
 enum deal_kind {
@@ -28,9 +28,9 @@ struct deal {
     uid_t uid;
     char label[DEAL_LABEL_MAX]; /* "": none */
     size_t attached_count;
-    char **attached;    /* owned; a pid's as this namespace has it */
-    uint64_t since_ns;  /* 1970 */
-    uint64_t asked_ns;  /* CLOCK_MONOTONIC */
+    char **attached;   /* owned; a pid's as this namespace has it */
+    uint64_t since_ns; /* 1970 */
+    uint64_t asked_ns; /* CLOCK_MONOTONIC */
 
     /* of a request */
     struct ledger_request request; /* its candidates point into `candidates` */
@@ -43,7 +43,7 @@ struct deal {
 
 struct deals;
 
-struct deals *deals_new(void);                  /* NULL: out of memory */
+struct deals *deals_new(void);                 /* NULL: out of memory */
 struct deals *deals_free(struct deals *deals); /* returns NULL */
 
 /* NULL: out of memory. The id is not looked at. */

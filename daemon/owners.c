@@ -122,8 +122,8 @@ int owners_get(struct owners *owners, pid_t pid, uint64_t start_time, uid_t uid,
         }
         return -ENOMEM;
     }
-    *owner = (struct owner_process){
-        .pid = pid, .start_time = start_time, .uid = uid, .owners = owners};
+    *owner =
+        (struct owner_process){.pid = pid, .start_time = start_time, .uid = uid, .owners = owners};
     int r = watch_owner(owner, pidfd);
     r = r < 0 ? r : add_owner(owners, owner);
     if (r < 0) {

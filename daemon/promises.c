@@ -24,8 +24,7 @@
 uint64_t promises_holder_of(struct promises *promises, pid_t pid, uint64_t start_time)
 {
     struct members_verdict verdict = {0};
-    if (pid <= 0 ||
-        members_resolve(promises->members, pid, start_time, NULL, NULL, &verdict) < 0) {
+    if (pid <= 0 || members_resolve(promises->members, pid, start_time, NULL, NULL, &verdict) < 0) {
         return 0;
     }
     return ledger_holds(promises->ledger, verdict.key) ? verdict.key : verdict.outer;
@@ -167,8 +166,8 @@ static int attribute(struct promises *promises, const struct vram_process *proce
     struct owner_process *owner = owners_find(promises->owners, verdict.key);
     use->owner = verdict.key;
     use->outer = verdict.outer;
-    use->is_owner = owner && owner->pid == (pid_t)process->pid &&
-                    owner->start_time == process->start_time;
+    use->is_owner =
+        owner && owner->pid == (pid_t)process->pid && owner->start_time == process->start_time;
     if (owner && !use->is_owner && ledger_holds(promises->ledger, owner->key)) {
         r = owner_saw(owner, (pid_t)process->pid, process->start_time);
         if (r > 0) {
@@ -238,7 +237,8 @@ static void sampled(void *data, const struct sample *sample)
 {
     struct promises *promises = data;
     promises->sample_cost_ns = sample->ended_ns - sample->begun_ns;
-    if (!sample->snapshot || !(sample->take & VRAM_TAKE_SETTLED) || !promises_may(promises)) {
+    if (promises->ending || !sample->snapshot || !(sample->take & VRAM_TAKE_SETTLED) ||
+        !promises_may(promises)) {
         return;
     }
     uint64_t epoch = promises->daemon->epoch;
@@ -297,7 +297,8 @@ void promises_stir(struct promises *promises, bool ask)
         return;
     }
     set_timer(promises);
-    if (ledger_waiter_count(promises->ledger) && !event_pending(promises->on_progress, EV_TIMEOUT, NULL)) {
+    if (ledger_waiter_count(promises->ledger) &&
+        !event_pending(promises->on_progress, EV_TIMEOUT, NULL)) {
         (void)event_add(promises->on_progress, &soon);
     }
     if (ask && ledger_wants_sample(promises->ledger) && promises_may(promises)) {
@@ -316,7 +317,7 @@ static uint64_t poll_ns(void *data, uint32_t *ret_take)
     }
     if (ledger_wants_sample(promises->ledger)) {
         uint64_t rest_ns = promises->sample_cost_ns * POLL_SHARE;
-        return rest_ns < POLL_MIN_NS ? POLL_MIN_NS
+        return rest_ns < POLL_MIN_NS        ? POLL_MIN_NS
                : rest_ns > POLL_STANDING_NS ? POLL_STANDING_NS
                                             : rest_ns;
     }
@@ -353,8 +354,7 @@ static int fill(void *data, const struct peer *peer, const struct vram_snapshot 
     for (size_t i = 0; r == 0 && i < count; i++) {
         const char *uuid = vram_snapshot_gpu(snapshot, i)->uuid;
         bool told = known && uuid;
-        promises->outstanding[i] =
-            told ? ledger_outstanding(promises->ledger, uuid) : VRAM_UNKNOWN;
+        promises->outstanding[i] = told ? ledger_outstanding(promises->ledger, uuid) : VRAM_UNKNOWN;
         promises->own[i] =
             told ? ledger_outstanding_of(promises->ledger, uuid, holder) : VRAM_UNKNOWN;
     }
@@ -415,6 +415,7 @@ static void ending(void *data)
 {
     struct promises *promises = data;
     promises->ending = true;
+    record_leave(promises); /* while the place is ours still */
 }
 
 static const struct promises_ops ops = {
@@ -470,17 +471,16 @@ static struct promises *promises_new(struct daemon *daemon)
     return complete ? promises : promises_free(promises);
 }
 
-int promises_open(struct daemon *daemon, const char *journal_path, bool forget, char *message,
-                  size_t size)
+int promises_open(struct daemon *daemon, bool forget)
 {
     struct promises *promises = promises_new(daemon);
     if (!promises) {
         return -ENOMEM;
     }
-    int r = record_restore(promises, journal_path, forget, message, size);
-    if (r < 0) {
+    promises->journal_path = daemon->options.endpoint->journal;
+    if (record_restore(promises, forget) < 0) {
         (void)promises_free(promises);
-        return r;
+        return -ENOMEM;
     }
     daemon->promises = &ops;
     daemon->promises_data = promises;
@@ -492,11 +492,7 @@ void promises_close(struct daemon *daemon)
 {
     struct promises *promises = daemon->promises_data;
     if (promises) {
-        if (promises->journal && promises->journal_ready && !is_busy(promises)) {
-            journal_discard(promises->journal);
-        } else {
-            journal_close(promises->journal);
-        }
+        record_leave(promises);
         daemon->promises = NULL;
         daemon->promises_data = promises_free(promises);
     }

@@ -17,13 +17,11 @@
 struct promises;
 
 /*
- * Joins the daemon: sets daemon->promises and daemon->promises_data. Reads the journal, from `journal_path`; with
- * `forget` one that cannot be read is begun anew. 0, also where the journal is of no use (then nothing is promised,
- * and the daemon says so); -ENOMEM; another errno with a sentence in `message`.
+ * Joins the daemon: sets daemon->promises and daemon->promises_data, and reads the journal of its endpoint; with `forget`
+ * one that cannot be read is begun anew. 0, also where the journal is of no use: then nothing is promised, and the
+ * daemon says so. -ENOMEM.
  */
-MUST_CHECK int promises_open(struct daemon *daemon, const char *journal_path, bool forget,
-                             char *message, size_t size);
-/* Leaves the journal as it is, for who comes next; deletes it where nothing is promised. */
+MUST_CHECK int promises_open(struct daemon *daemon, bool forget);
 void promises_close(struct daemon *daemon);
 
 /* The routes. */

@@ -84,7 +84,8 @@ static bool read_candidates(struct http_request *request, const json_t *body, st
         fail_body(request, "candidates", "is a list of UUIDs");
         return false;
     }
-    json_array_foreach(list, i, value) {
+    json_array_foreach(list, i, value)
+    {
         const char *text = json_string_value(value);
         if (!text || !text[0] || strlen(text) >= LEDGER_UUID_MAX) {
             fail_body(request, "candidates", "is a list of UUIDs");
@@ -271,7 +272,8 @@ static bool read_members(struct http_request *request, const json_t *list, const
         fail_body(request, key, "is a list of texts");
         return false;
     }
-    json_array_foreach(list, i, value) {
+    json_array_foreach(list, i, value)
+    {
         if (!json_is_string(value)) {
             fail_body(request, key, "is a list of texts");
             return false;
@@ -286,10 +288,11 @@ static bool read_members(struct http_request *request, const json_t *list, const
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
 /* Whether promises are made to anybody now; answers where they are not. */
-static bool is_promising(const struct promises *promises, struct http_request *request)
+static bool is_promising(struct promises *promises, struct http_request *request)
 {
     const char *reason;
     char message[JOURNAL_PROBLEM_MAX];
+    record_retry(promises);
     if (daemon_is_promising(promises->daemon, &reason, message, sizeof(message))) {
         return true;
     }
@@ -301,7 +304,8 @@ static bool is_our_driver(const struct promises *promises, struct http_request *
                           const json_t *body)
 {
     const json_t *driver = json_object_get(body, "driver");
-    const char *name = json_string_value(driver), *ours = promises->daemon->options.driver_name;
+    const char *name = json_string_value(driver),
+               *ours = promises->daemon->options.endpoint->driver;
     if (!driver || json_is_null(driver) || (name && strcmp(name, ours) == 0)) {
         return true;
     }

@@ -16,6 +16,7 @@ struct promises {
     struct members *members;
     struct owners *owners;
     struct deals *deals;
+    const char *journal_path;
     struct journal *journal;
     bool journal_ready;
     const char *trouble; /* "journal_damaged" …; NULL: none */
@@ -38,7 +39,8 @@ MUST_CHECK int promises_join(struct promises *promises, const struct owner_proce
 /* Tells the members what became of an owner; forgets it where it has no business left. */
 void promises_settle_owner(struct promises *promises, uint64_t key);
 /* Makes a deal's attachments members. 0; -ENOMEM, -EINVAL. */
-MUST_CHECK int promises_attach(struct promises *promises, const struct deal *deal, const char *text);
+MUST_CHECK int promises_attach(struct promises *promises, const struct deal *deal,
+                               const char *text);
 /* Takes a deal out. What waits for its answer must have been answered. */
 void promises_drop(struct promises *promises, struct deal *deal);
 
@@ -61,9 +63,12 @@ int record_member(struct promises *promises, const struct owner_process *owner, 
                   uint64_t start_time);
 /* Writes the journal anew where it has become long, or was lost with its directory (`anew`). */
 void record_compact(struct promises *promises, bool anew);
-/* Reads the journal and restores what it tells. As promises_open(). */
-MUST_CHECK int record_restore(struct promises *promises, const char *path, bool forget,
-                              char *message, size_t size);
+/* Opens the journal and restores what it tells. 0, also where that fails (then `trouble` says so); -ENOMEM. */
+MUST_CHECK int record_restore(struct promises *promises, bool forget);
+/* Tries once more where the journal could not be opened. */
+void record_retry(struct promises *promises);
+/* The end: leaves the journal for who comes next, or deletes it where nothing is promised. */
+void record_leave(struct promises *promises);
 
 /* ---- promises_view.c ---- */
 /* {"schema": 1, "verdict": …} for free(3); NULL: out of memory. `sum` and `lease` may be NULL. */

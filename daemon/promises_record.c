@@ -36,7 +36,7 @@ struct sink {
 
 static int put(const struct sink *sink, struct buf *buf)
 {
-    int r = buf->failed ? -ENOMEM
+    int r = buf->failed    ? -ENOMEM
             : sink->writer ? journal_put(sink->writer, buf->data)
                            : journal_append(sink->promises->journal, buf->data);
     buf_done(buf);
@@ -334,9 +334,11 @@ static int note_bases(struct restoration *restoration, json_t *record)
     json_t *owner = json_object_get(record, "owner"), *gpus = json_object_get(record, "gpus");
     size_t i;
     json_t *gpu;
-    json_array_foreach(gpus, i, gpu) {
-        json_t *base = json_pack("{s:O,s:O,s:O}", "owner", owner, "uuid",
-                                 json_object_get(gpu, "uuid"), "base", json_object_get(gpu, "base"));
+    json_array_foreach(gpus, i, gpu)
+    {
+        json_t *base =
+            json_pack("{s:O,s:O,s:O}", "owner", owner, "uuid", json_object_get(gpu, "uuid"), "base",
+                      json_object_get(gpu, "base"));
         if (!base) {
             return -EBADMSG;
         }
@@ -403,7 +405,8 @@ static void apply_bases(const struct restoration *restoration, const json_t *own
 {
     size_t i;
     json_t *record;
-    json_array_foreach(restoration->bases, i, record) {
+    json_array_foreach(restoration->bases, i, record)
+    {
         const char *uuid = json_string_value(json_object_get(record, "uuid"));
         const json_t *base = json_object_get(record, "base");
         if (uuid && strcmp(uuid, share->uuid) == 0 && json_is_integer(base) &&
@@ -431,7 +434,8 @@ static int restore_deal(struct promises *promises, struct past_deal *past,
     deal->uid = (uid_t)number_of(record, "uid", &bad);
     deal->since_ns = number_of(record, "since", &bad);
     (void)text_copy(deal->label, sizeof(deal->label), text_of(record, "label", &bad));
-    json_array_foreach(json_object_get(record, "attached"), i, value) {
+    json_array_foreach(json_object_get(record, "attached"), i, value)
+    {
         if (!json_is_string(value) || deal_attach(deal, json_string_value(value)) < 0) {
             return -EBADMSG;
         }
@@ -462,7 +466,8 @@ static int restore_lease(struct restoration *restoration, struct past_deal *past
         .filled = json_is_true(json_object_get(record, "filled")),
         .gpus = shares,
     };
-    json_array_foreach(bad ? NULL : gpus, i, value) {
+    json_array_foreach(bad ? NULL : gpus, i, value)
+    {
         shares[i] = (struct ledger_share){
             .uuid = text_of(value, "uuid", &bad),
             .base_bytes = json_integer_value(json_object_get(value, "base")),
@@ -491,13 +496,13 @@ static int restore_wait(struct promises *promises, struct past_deal *past,
     request->deadline_ns = limit_of(record, "deadline", &bad);
     request->lasts_ns = limit_of(record, "lasts", &bad);
     request->waits = true;
-    json_array_foreach(json_object_get(record, "candidates"), i, value) {
+    json_array_foreach(json_object_get(record, "candidates"), i, value)
+    {
         if (!json_is_string(value) || deal_add_candidate(deal, json_string_value(value)) < 0) {
             return -EBADMSG;
         }
     }
-    int r = bad ? -EBADMSG
-                : ledger_restore_waiter(promises->ledger, request, clock_now_ns());
+    int r = bad ? -EBADMSG : ledger_restore_waiter(promises->ledger, request, clock_now_ns());
     return r == -EINVAL || r == -EEXIST ? -EBADMSG : r;
 }
 
@@ -527,7 +532,8 @@ static int restore_members(struct restoration *restoration)
     struct promises *promises = restoration->promises;
     size_t i;
     json_t *record;
-    json_array_foreach(restoration->members, i, record) {
+    json_array_foreach(restoration->members, i, record)
+    {
         struct owner_process *owner;
         bool bad = false;
         pid_t pid = (pid_t)number_of(record, "pid", &bad);
@@ -590,49 +596,75 @@ static int read_boot_id(char boot_id[64])
     return r < 0 ? r : 0;
 }
 
-static void stand_down(struct promises *promises, int standing, const char *problem)
+static void stand_down(struct promises *promises, const char *trouble, const char *problem,
+                       const char *remedy)
 {
-    promises->trouble = standing == JOURNAL_NEWER ? "journal_newer" : "journal_damaged";
+    if (!promises->trouble) {
+        log_line(LOG_LINE_ERROR, "%s; nothing is promised %s", problem, remedy);
+    }
+    promises->trouble = trouble;
     (void)snprintf(promises->trouble_text, sizeof(promises->trouble_text),
-                   "%s; nothing is promised until the next boot, or `vram serve --forget`",
-                   problem);
-    log_line(LOG_LINE_ERROR, "%s", promises->trouble_text);
+                   "%.400s; nothing is promised %s", problem, remedy);
 }
 
-int record_restore(struct promises *promises, const char *path, bool forget, char *message,
-                   size_t size)
+int record_restore(struct promises *promises, bool forget)
 {
+    static const char until_forgotten[] = "until the next boot, or `vram serve --forget`";
     struct restoration restoration CLEANUP(restoration_done) = {
         .promises = promises, .bases = json_pack("[]"), .members = json_pack("[]")};
-    char boot_id[64], problem[JOURNAL_PROBLEM_MAX] = "";
+    char boot_id[64], problem[JOURNAL_PROBLEM_MAX] = "the boot cannot be told";
     if (!restoration.bases || !restoration.members) {
         return -ENOMEM;
     }
     int r = read_boot_id(boot_id);
     if (r == 0) {
-        r = journal_open(path, boot_id, forget ? JOURNAL_FORGET : 0, replay, &restoration,
-                         &promises->journal, problem);
-    }
-    if (r < 0) {
-        (void)snprintf(message, size, "%s", problem[0] ? problem : strerror(-r));
-        return r;
+        r = journal_open(promises->journal_path, boot_id, forget ? JOURNAL_FORGET : 0, replay,
+                         &restoration, &promises->journal, problem);
     }
     if (r == JOURNAL_READY) {
         r = restore_all(&restoration);
         promises->journal_ready = r == 0;
-        if (r == -ENOMEM) {
-            return r;
+        if (r == -EBADMSG) {
+            r = JOURNAL_DAMAGED;
+            (void)snprintf(problem, sizeof(problem), "the journal %s makes no sense",
+                           promises->journal_path);
         }
-        (void)snprintf(problem, sizeof(problem), "the journal %s makes no sense", path);
     }
-    if (r != 0) {
-        stand_down(promises, r, problem);
+    if (r == -ENOMEM) {
+        return r;
+    }
+    if (r != JOURNAL_READY) {
+        stand_down(promises,
+                   r < 0                ? "journal_failed"
+                   : r == JOURNAL_NEWER ? "journal_newer"
+                                        : "journal_damaged",
+                   problem, r < 0 ? "until that is mended" : until_forgotten);
         return 0;
     }
+    promises->trouble = NULL;
     restore_ends(promises);
     if (restoration.count) {
         log_line(LOG_LINE_NOTICE, "%zu leases and requests from before the restart",
                  deals_count(promises->deals));
     }
     return 0;
+}
+
+void record_retry(struct promises *promises)
+{
+    if (promises->trouble && !promises->journal && record_restore(promises, false) < 0) {
+        log_line(LOG_LINE_ERROR, "out of memory");
+    }
+}
+
+void record_leave(struct promises *promises)
+{
+    bool empty = !ledger_lease_count(promises->ledger) && !ledger_waiter_count(promises->ledger);
+    if (promises->journal && promises->journal_ready && empty) {
+        journal_discard(promises->journal);
+    } else {
+        journal_close(promises->journal);
+    }
+    promises->journal = NULL;
+    promises->journal_ready = false;
 }

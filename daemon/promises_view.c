@@ -56,11 +56,8 @@ static void write_moment(struct json *json, const char *key, uint64_t ns)
 static const char *state_name(uint32_t state)
 {
     static const char *const names[] = {
-        [LEDGER_OK] = "ok",
-        [LEDGER_FILLED] = "filled",
-        [LEDGER_INHERITED] = "inherited",
-        [LEDGER_OVER] = "over",
-        [LEDGER_SQUEEZED] = "squeezed",
+        [LEDGER_OK] = "ok",     [LEDGER_FILLED] = "filled",     [LEDGER_INHERITED] = "inherited",
+        [LEDGER_OVER] = "over", [LEDGER_SQUEEZED] = "squeezed",
     };
     return state < ARRAY_LENGTH(names) ? names[state] : "ok";
 }
@@ -236,8 +233,8 @@ static void write_sum(struct json *json, const struct promises *promises, uint32
 static const char *verdict_name(uint32_t verdict)
 {
     static const char *const names[] = {
-        [LEDGER_GRANTED] = "granted",        [LEDGER_NOT_NOW] = "not_now",
-        [LEDGER_WILL_NEVER] = "never",       [LEDGER_CANNOT_TELL] = "unknown",
+        [LEDGER_GRANTED] = "granted",     [LEDGER_NOT_NOW] = "not_now",
+        [LEDGER_WILL_NEVER] = "never",    [LEDGER_CANNOT_TELL] = "unknown",
         [LEDGER_TIMED_OUT] = "timed_out",
     };
     return verdict < ARRAY_LENGTH(names) ? names[verdict] : "unknown";
