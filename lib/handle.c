@@ -37,6 +37,7 @@ enum fork_mark {
 struct vram {
     atomic_int *mark;
     pid_t owner; /* the second proof, where the kernel cannot empty memory (before 4.14) */
+    atomic_bool may_start; /* a daemon */
     char *driver_text;
     struct driver driver; /* made of driver_text by the first call */
     char *root;
@@ -81,6 +82,13 @@ int handle_fail(struct vram *vram, const struct err *err)
     slot->err = *err;
     pthread_mutex_unlock(&vram->error_lock);
     return err->result;
+}
+
+int handle_fail_with(struct vram *vram, int result, const char *code, const char *message)
+{
+    struct err err;
+    (void)err_set(&err, result, code, "%s", message);
+    return handle_fail(vram, &err);
 }
 
 /* A thread's slot is its own until 32 other threads have failed, so what is returned stays as it is. */
@@ -276,6 +284,21 @@ struct vram *vram_close(struct vram *vram)
 const char *handle_root(const struct vram *vram)
 {
     return vram->root;
+}
+
+const char *handle_driver_text(const struct vram *vram)
+{
+    return vram->driver_text;
+}
+
+bool handle_may_start(const struct vram *vram)
+{
+    return atomic_load(&vram->may_start);
+}
+
+void handle_set_may_start(struct vram *vram)
+{
+    atomic_store(&vram->may_start, true);
 }
 
 const struct driver *handle_driver(const struct vram *vram)
