@@ -13,7 +13,7 @@ import struct
 import threading
 import urllib.parse
 
-DEADLINE = 8  # for what
+DEADLINE = 60  # for what comes by itself; never waited for where all is well
 
 
 class Conversation:

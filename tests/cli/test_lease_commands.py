@@ -240,7 +240,7 @@ def test_run_is_called_what_tells_most(vram, daemon, command, label):
 def test_candidates(vram, daemon, gpus):
     uuids = [gpu["uuid"] for gpu in gpus("sim:2x3090")["gpus"]]
     cases = [(["--gpu", "1"], {}, uuids[1:]), ([], {"CUDA_VISIBLE_DEVICES": "0"}, uuids[:1]),
-             (["--gpu", uuids[0][:10]], {"CUDA_VISIBLE_DEVICES": "1"}, uuids[:1]), ([], {}, None)]
+             (["--gpu", uuids[0][:18]], {"CUDA_VISIBLE_DEVICES": "1"}, uuids[:1]), ([], {}, None)]
     for args, env, expected in cases:
         process = vram.start("reserve", "4G", *args, env=env, driver="sim:2x3090")
         request = daemon.accept()
