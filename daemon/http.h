@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * HTTP on a unix socket: requests come in whole, answers are JSON texts or streams of lines. One request per
+ * connection. Nothing else in the daemon knows which HTTP library does it.
+ *
+ * Bounded: 8 KiB of headers, 64 KiB of body, 10 s for a request to arrive and as long for its answer to be taken, and
+ * so many connections at once; beyond, the oldest that has not finished its request is closed. Who waits for an answer
+ * may wait for ever.
+ */
+#ifndef VRAM_DAEMON_HTTP_H
+#define VRAM_DAEMON_HTTP_H
+
+#include "common/attr.h"
+#include "daemon/peer.h"
+#include <stdint.h>
+
+struct event_base;
+struct http_server;
+
+/* A request that has arrived whole. It is the handler's until it is answered or ended, or its `gone` was called. */
+struct http_request;
+
+typedef void (*http_handler)(struct http_request *request, void *data);
+typedef void (*http_gone_function)(struct http_request *request, void *data);
+
+/* `connections_max`: more than so many are not kept. NULL: out of memory. */
+struct http_server *http_server_new(struct event_base *base, size_t connections_max,
+                                    http_handler handler, void *data);
+/* Closes all connections, telling `gone` of those that wait. Returns NULL. Not from within a handler. */
+struct http_server *http_server_free(struct http_server *server);
+
+/* Takes a listening socket over, in place of the one before, which is closed. 0; -ENOMEM (`fd` is still the
+ * caller's). */
+MUST_CHECK int http_server_listen(struct http_server *server, int fd);
+/* Accepts no more. Connections live on. */
+void http_server_stop(struct http_server *server);
+
+/* Connections that are open, whatever their state. */
+size_t http_server_connections(const struct http_server *server);
+/* Requests that wait for their answers, and streams. */
+size_t http_server_waiting(const struct http_server *server);
+/* Calls `gone` of every request that waits, and answers it with this instead; a stream just ends. */
+void http_server_turn_away(struct http_server *server, int status, const char *json);
+
+/* ---- A request ------------------------------------------------------------------------------- */
+
+const char *http_method(const struct http_request *request); /* "GET", "POST", "PATCH", "DELETE" */
+const char *http_path(const struct http_request *request);   /* decoded: "/v1/leases" */
+/* A query parameter, decoded; of several the first. NULL: not there. */
+const char *http_query(const struct http_request *request, const char *name);
+/* The same as a number: 0, `*ret` untouched where it is not there; -EINVAL: it is none. */
+MUST_CHECK int http_query_number(const struct http_request *request, const char *name,
+                                 uint64_t *ret);
+/* Ends with a NUL, and has none within. */
+const char *http_body(const struct http_request *request);
+
+/* Who asks. Belongs to the request. 0; -ESRCH: it has ended; negative errno. */
+MUST_CHECK int http_peer(struct http_request *request, const struct peer **ret_peer);
+/* The same, taken over: peer_done() is the caller's. */
+MUST_CHECK int http_take_peer(struct http_request *request, struct peer *ret_peer);
+
+/* CLOCK_MONOTONIC, when it was whole. */
+uint64_t http_arrived_ns(const struct http_request *request);
+
+/* Called at once when who asked has closed its connection, and at the server's end; not after the answer. The request is gone after it. */
+void http_on_gone(struct http_request *request, http_gone_function gone, void *data);
+
+/* ---- Its answer ------------------------------------------------------------------------------ */
+
+/* Each ends the request; `json` is copied. */
+void http_answer(struct http_request *request, int status, const char *json);
+/* `error`: positive errno. `hint` may be NULL. */
+void http_fail(struct http_request *request, int status, const char *code, int error,
+               const char *hint, const char *format, ...) PRINTF_LIKE(6, 7);
+
+/* A line of a stream (status 200), without its newline; the first begins it. Lines of who does not read them are
+ * kept up to 256 KiB, and then it is gone, soon after the call. */
+void http_line(struct http_request *request, const char *json);
+/* Ends a stream. */
+void http_end(struct http_request *request);
+
+/* The object {"error": …} as a text for free(3). NULL: out of memory. */
+char *http_error_json(const char *code, int error, const char *hint, const char *message);
+
+#endif

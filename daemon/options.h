@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* vramd's command line. */
+#ifndef VRAM_DAEMON_OPTIONS_H
+#define VRAM_DAEMON_OPTIONS_H
+
+#include "common/attr.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum status {
+    STATUS_DONE = 0,
+    STATUS_USAGE = 2,
+    STATUS_FAILED = 4,
+};
+
+struct options {
+    const char *driver, *socket, *config; /* NULL: not given */
+    int ready_fd;                         /* -1: none */
+    uint64_t linger_ns;                   /* 0: for ever */
+    bool forget;
+};
+
+/* -1: run; else an exit status, and all is said. */
+MUST_CHECK int options_parse(int argc, char **argv, struct options *ret_options);
+
+#endif
