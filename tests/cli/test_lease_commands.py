@@ -256,7 +256,7 @@ def test_candidates(vram, daemon, gpus):
 # ---- A daemon that goes and comes --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["reset", "close", "stopping"])
+@pytest.mark.parametrize("how", ["reset", "close", "ending"])
 def test_a_waiter_returns_to_a_restarted_daemon(vram, daemon, how):
     process = vram.start("run", "4G", "--timeout", "1h", "--", "echo", "ran")
     request = daemon.accept()
@@ -267,8 +267,8 @@ def test_a_waiter_returns_to_a_restarted_daemon(vram, daemon, how):
     if how == "reset":
         request.reset()
     else:
-        if how == "stopping":
-            request.line({"error": {"code": "stopping", "message": "the daemon ends", "hint": None, "errno": 4}})
+        if how == "ending":
+            request.line({"error": {"code": "ending", "message": "the daemon ends", "hint": None, "errno": 11}})
         request.close()
     daemon.start()
     again = daemon.accept()
@@ -305,7 +305,7 @@ def test_a_request_that_another_takes_back(vram, daemon):
     process = vram.start("run", "4G", "--", "echo", "ran")
     request = daemon.accept()
     request.begin()
-    request.line({"error": {"code": "canceled", "message": "the request was taken back", "hint": None, "errno": 125}})
+    request.line({"error": {"code": "cancelled", "message": "the request was taken back", "hint": None, "errno": 125}})
     request.close()
     assert end(process) == (125, "", "vram: the request was taken back\n")
 
@@ -437,7 +437,7 @@ def test_release(vram, daemon):
     assert json.loads(out) == {"schema": 1, "released": [{"id": "8f14", "ended": "request"}]}
 
 
-@pytest.mark.parametrize("code, errno, status", [("not_found", 2, 1), ("ambiguous", 76, 2), ("forbidden", 1, 4)])
+@pytest.mark.parametrize("code, errno, status", [("not_found", 2, 1), ("conflict", 76, 2), ("forbidden", 1, 4)])
 def test_release_refused(vram, daemon, code, errno, status):
     process = vram.start("release", "8f14", "00d4")
     daemon.accept().error(code, "it cannot be ended", errno, status=404)
