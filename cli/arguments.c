@@ -12,7 +12,7 @@ int arguments_init(struct arguments *arguments, int argc)
     size_t count = argc > 0 ? (size_t)argc : 1;
     *arguments = (struct arguments){
         .given = calloc(count, sizeof(*arguments->given)),
-        .words = calloc(count, sizeof(*arguments->words)),
+        .words = calloc(count + 1, sizeof(*arguments->words)), /* NULL behind the last */
     };
     if (!arguments->given || !arguments->words) {
         arguments_done(arguments);
@@ -132,6 +132,7 @@ int arguments_parse(struct arguments *arguments, char **argv, size_t *position,
         const char *text = argv[*position];
         if (!arguments->ended && strcmp(text, "--") == 0) {
             arguments->ended = true;
+            arguments->words_in_front = arguments->word_count;
             (*position)++;
         } else if (!arguments->ended && is_option(text)) {
             int r = parse_option(arguments, argv, position, tables, ret_error);

@@ -29,7 +29,8 @@ struct arguments {
     size_t given_count;
     const char **words; /* what is no option */
     size_t word_count;
-    bool ended; /* "--" came: the rest are words */
+    bool ended;            /* "--" came: the rest are words */
+    size_t words_in_front; /* of it, where it came */
 };
 
 /* What is wrong with a command line, for the user's eye. */

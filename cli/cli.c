@@ -116,6 +116,27 @@ int cli_fail_library(struct cli *cli, int result)
                     vram_error(cli->vram));
 }
 
+int cli_fail_daemon(struct cli *cli, int result)
+{
+    static const struct {
+        const char *code;
+        int status;
+    } codes[] = {
+        {"not_found", STATUS_NO},      {"bad_id", STATUS_USAGE},     {"no_gpu", STATUS_NO_GPU},
+        {"bad_request", STATUS_USAGE}, {"bad_driver", STATUS_USAGE},
+    };
+    const char *code = vram_error_code(cli->vram);
+    int status = result == -ENODEV     ? STATUS_NO_GPU
+                 : result == -ENOTUNIQ ? STATUS_USAGE
+                                       : STATUS_FAILED;
+    for (size_t i = 0; i < ARRAY_LENGTH(codes); i++) {
+        if (strcmp(codes[i].code, code) == 0) {
+            status = codes[i].status;
+        }
+    }
+    return cli_fail(cli, status, code, vram_error_hint(cli->vram), "%s", vram_error(cli->vram));
+}
+
 int cli_fail_memory(struct cli *cli)
 {
     return cli_fail(cli, STATUS_FAILED, "out_of_memory", NULL, "out of memory");

@@ -24,6 +24,9 @@ enum exit_status {
     STATUS_NEVER = 5,
     STATUS_UNKNOWN = 6,
     STATUS_TIMED_OUT = 124,
+    STATUS_OURS = 125, /* `run`: a failure that is not the command's */
+    STATUS_NO_EXECUTION = 126,
+    STATUS_NO_COMMAND = 127,
     STATUS_INTERRUPTED = 130,
 };
 
@@ -38,8 +41,9 @@ struct cli {
     enum format format;
     struct screen screen; /* through cli_screen() */
     bool screen_known;
-    struct vram *vram; /* through session.h */
-    struct buf out;    /* what stdout will get */
+    struct vram *vram;        /* through session.h */
+    struct buf out;           /* what stdout will get */
+    void (*pipe_signal)(int); /* what SIGPIPE did when the program was started */
 };
 
 /* The screen, looked at when first asked for: programs that read JSON need not pay for it. */
@@ -57,6 +61,9 @@ int cli_fail(struct cli *cli, int status, const char *code, const char *hint, co
 
 /* The same for the library's last failure, `result`: the status follows from it. */
 int cli_fail_library(struct cli *cli, int result);
+
+/* The same for a call to the daemon. */
+int cli_fail_daemon(struct cli *cli, int result);
 
 int cli_fail_memory(struct cli *cli);
 

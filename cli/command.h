@@ -21,11 +21,13 @@ struct command {
     const char *statuses;        /* the exit statuses it can have, as digits: "0134" */
     const char *examples;        /* lines "command\tmeaning" */
     size_t words_min, words_max; /* how many arguments it takes */
+    int failure; /* not 0: what every failure ends with whose status another program could have too */
     int (*run)(struct cli *cli); /* returns an exit status */
 };
 
 extern const struct command command_status, command_fit, command_ps, command_watch, command_doctor,
-    command_help;
+    command_run, command_reserve, command_release, command_leases, command_pause, command_resume,
+    command_serve, command_help;
 
 /* Every command, in the order of the help; ends with NULL. */
 extern const struct command *const commands[];

@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* While it waits it asks at most four times a second, and spends at most a fifth of the time on
+/* A daemon says when something has changed; what programs without a lease do is seen by asking, which is done this
+ * often at least. */
+#define WAIT_MAX_NS ((uint64_t)1000 * 1000000)
+/* Without one, while it waits it asks at most four times a second, and spends at most a fifth of the time on
  * asking. */
 #define PAUSE_MIN_NS ((uint64_t)250 * 1000000)
 enum { PAUSE_PER_SAMPLE = 4 };
@@ -89,13 +92,27 @@ static int fail_unusable(struct cli *cli, const struct vram_snapshot *snapshot,
                     selection->count > 1 ? ", and the others are no better" : "");
 }
 
-/* Answers every question from one new snapshot. */
-static int ask(struct inquiry *inquiry, uint32_t take)
+/* The daemon's next snapshot, as soon as there is one and no later than `wait_ns` from now. False where there is no
+ * daemon, or none any more. */
+static bool await_snapshot(struct inquiry *inquiry, uint64_t epoch, uint64_t wait_ns)
+{
+    uint64_t wait_ms = (wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS) / 1000000;
+    return epoch &&
+           vram_snapshot_wait(inquiry->cli->vram, 0, epoch, wait_ms + 1, &inquiry->snapshot) == 0 &&
+           vram_snapshot_gpu_count(inquiry->snapshot) > 0;
+}
+
+/* Answers every question from one new snapshot; waits for a daemon's at most `wait_ns`. */
+static int ask(struct inquiry *inquiry, uint32_t take, uint64_t epoch, uint64_t wait_ns)
 {
     struct cli *cli = inquiry->cli;
     struct selection selection CLEANUP(selection_done) = {0};
+    int status = 0;
     forget_answers(inquiry);
-    int status = session_take(cli, take, &inquiry->snapshot);
+    if (!await_snapshot(inquiry, epoch, wait_ns)) {
+        session_snapshot_done(&inquiry->snapshot);
+        status = session_take(cli, take, &inquiry->snapshot);
+    }
     if (status == 0) {
         status = session_candidates(cli, inquiry->snapshot, &selection);
     }
@@ -135,24 +152,33 @@ static void pause_for(uint64_t ns)
     }
 }
 
+static uint64_t left_ns(const struct inquiry *inquiry, uint64_t started)
+{
+    uint64_t passed = clock_now_ns() - started;
+    return passed < inquiry->timeout_ns ? inquiry->timeout_ns - passed : 0;
+}
+
 /* Asks once, or until it is settled or the time is up. Who holds the memory is asked only for an
  * answer that shows it. */
 static int ask_until_settled(struct inquiry *inquiry)
 {
-    uint64_t started = clock_now_ns();
+    uint64_t started = clock_now_ns(), epoch = 0;
     bool text = inquiry->cli->format == FORMAT_TEXT;
     for (;;) {
-        uint64_t begun = clock_now_ns();
-        bool last = !inquiry->waits || begun - started >= inquiry->timeout_ns;
-        int status = ask(inquiry, last && text ? VRAM_TAKE_PROCESSES | VRAM_TAKE_COMMANDS : 0);
+        uint64_t begun = clock_now_ns(), left = inquiry->waits ? left_ns(inquiry, started) : 0;
+        bool last = left == 0;
+        int status = ask(inquiry, last && text ? VRAM_TAKE_PROCESSES | VRAM_TAKE_COMMANDS : 0,
+                         last ? 0 : epoch, left);
         if (status != 0 || last || is_settled(inquiry)) {
             return status;
         }
-        uint64_t ended = clock_now_ns(), pause = (ended - begun) * PAUSE_PER_SAMPLE;
-        uint64_t left =
-            ended - started < inquiry->timeout_ns ? inquiry->timeout_ns - (ended - started) : 0;
-        pause = pause < PAUSE_MIN_NS ? PAUSE_MIN_NS : pause;
-        pause_for(pause < left ? pause : left);
+        epoch = vram_snapshot_epoch(inquiry->snapshot);
+        if (epoch == 0) {
+            uint64_t pause = (clock_now_ns() - begun) * PAUSE_PER_SAMPLE;
+            left = left_ns(inquiry, started);
+            pause = pause < PAUSE_MIN_NS ? PAUSE_MIN_NS : pause;
+            pause_for(pause < left ? pause : left);
+        }
     }
 }
 
@@ -247,6 +273,9 @@ static int run(struct cli *cli)
     int status = read_questions(&inquiry);
     if (status == 0) {
         status = session_open(cli);
+    }
+    if (status == 0) {
+        session_resume(cli);
     }
     if (status == 0 && inquiry.waits) {
         stop_on(SIGINT, STATUS_INTERRUPTED);

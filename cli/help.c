@@ -73,6 +73,9 @@ static void add_fields(const struct page *page, const struct command *command)
         [VRAM_OBJECT_PROCESS] = "Keys of a process",
         [VRAM_OBJECT_FIT] = "Keys of an answer",
         [VRAM_OBJECT_FIT_GPU] = "Keys of an answer's GPU",
+        [VRAM_OBJECT_LEASE] = "Keys of a lease",
+        [VRAM_OBJECT_WAITER] = "Keys of a request that waits",
+        [VRAM_OBJECT_DAEMON] = "Keys of the daemon",
     };
     for (size_t i = 0; i < command->object_count; i++) {
         uint32_t object = command->objects[i];
@@ -90,11 +93,16 @@ static void add_output(const struct page *page, const struct command *command)
     if (!command->json) {
         return;
     }
-    add_title(page, "JSON and CSV");
+    add_title(page, command->csv ? "JSON and CSV" : "JSON");
     add_term(page, "--json", 20, command->json);
-    add_term(page, "--csv", 20, command->csv);
-    add_text(page,
-             "Amounts are bytes. What the driver cannot tell is null in JSON and empty in CSV.");
+    if (command->csv) {
+        add_term(page, "--csv", 20, command->csv);
+    }
+    add_text(
+        page,
+        command->csv
+            ? "Amounts are bytes. What the driver cannot tell is null in JSON and empty in CSV."
+            : "Amounts are bytes. What cannot be told is null.");
     add_fields(page, command);
 }
 
@@ -105,6 +113,7 @@ static void add_statuses(const struct page *page, const char *which)
         const char *number, *meaning;
     } statuses[] = {
         {'0', "0", "yes; done"},
+        {'r', "...", "the command's own, once it runs"},
         {'1', "1", "not now; no match; the doctor found something"},
         {'2', "2", "wrong usage"},
         {'3', "3", "no usable GPU or driver"},
@@ -112,6 +121,9 @@ static void add_statuses(const struct page *page, const char *which)
         {'5', "5", "never: it is more than the card has"},
         {'6', "6", "unknown: the driver cannot tell"},
         {'t', "124", "timed out"},
+        {'o', "125", "run: another failure in front of the command"},
+        {'o', "126", "run: the command cannot be executed"},
+        {'o', "127", "run: there is no such command"},
         {'i', "130", "interrupted by Ctrl-C"},
     };
     add_title(page, "Exit status");

@@ -119,7 +119,7 @@ static int read_arguments(struct cli *cli, int argc, char **argv)
     return status;
 }
 
-static int run(struct cli *cli, int argc, char **argv)
+static int run_command(struct cli *cli, int argc, char **argv)
 {
     int status = read_arguments(cli, argc, argv);
     if (status != 0) {
@@ -140,6 +140,14 @@ static int run(struct cli *cli, int argc, char **argv)
     return status != 0 ? status : cli->command->run(cli);
 }
 
+/* A command that becomes another program keeps its own failures apart from that one's. */
+static int run(struct cli *cli, int argc, char **argv)
+{
+    int status = run_command(cli, argc, argv);
+    bool ours = status > STATUS_YES && status <= STATUS_UNKNOWN;
+    return ours && cli->command && cli->command->failure ? cli->command->failure : status;
+}
+
 /* The driver is asked in a thread of its own, for which glibc would map a heap of its own: six system calls of a
  * program that makes a hundred. */
 static void keep_one_heap(void)
@@ -154,7 +162,7 @@ int main(int argc, char **argv)
     static struct cli cli = {.out = BUF_INIT};
     guard_descriptors();
     keep_one_heap();
-    (void)signal(SIGPIPE, SIG_IGN); /* a reader that has gone is told by EPIPE */
+    cli.pipe_signal = signal(SIGPIPE, SIG_IGN); /* a reader that has gone is told by EPIPE */
     /* The handle is not closed: the kernel takes all back at once when the process ends, the driver's connection
      * too, where closing it would wake two threads for nothing. */
     return cli_flush(&cli, run(&cli, argc, argv), NULL);

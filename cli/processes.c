@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 /* From this width on a terminal has room for command lines. */
-enum { WIDE = 100, CONTAINER_SHOWN = 12 };
+enum { WIDE = 100, CONTAINER_SHOWN = 12, LEASE_SHOWN = 8 };
 
 struct column {
     struct table_column table;
@@ -67,7 +67,12 @@ static void add_container(struct table *table, const struct holding *holding)
 
 static void add_lease(struct table *table, const struct holding *holding)
 {
-    table_cell(table, holding->process->lease);
+    char id[LEASE_SHOWN + 1];
+    const char *lease = holding->process->lease;
+    if (lease) {
+        (void)snprintf(id, sizeof(id), "%s", lease);
+    }
+    table_cell(table, lease ? id : NULL);
 }
 
 static void add_command(struct table *table, const struct holding *holding)

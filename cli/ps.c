@@ -27,9 +27,19 @@ static bool contains(const char *text, const char *pattern)
     return text && strcasestr(text, pattern);
 }
 
-static bool is_match(const struct vram_process *process, const char *pattern)
+static const char *label_of(const struct vram_process *process,
+                            const struct vram_lease_list *leases)
 {
-    return !pattern || contains(process->name, pattern) || contains(process->command, pattern) ||
+    const struct vram_lease *lease =
+        leases && process->lease ? vram_lease_list_find(leases, process->lease) : NULL;
+    return lease ? lease->label : NULL;
+}
+
+static bool is_match(const struct vram_process *process, const char *pattern,
+                     const struct vram_lease_list *leases)
+{
+    return !pattern || contains(label_of(process, leases), pattern) ||
+           contains(process->name, pattern) || contains(process->command, pattern) ||
            contains(process->container, pattern) || contains(process->unit, pattern) ||
            contains(process->lease, pattern);
 }
@@ -52,6 +62,18 @@ static int compare(const void *a, const void *b)
     return (left->process->pid > right->process->pid) - (left->process->pid < right->process->pid);
 }
 
+/* Labels are known to the daemon alone; without one no process has a lease. */
+static struct vram_lease_list *take_leases(struct cli *cli, const struct vram_snapshot *snapshot,
+                                           const char *pattern)
+{
+    struct vram_lease_list *leases = NULL;
+    if (pattern && vram_snapshot_waiters(snapshot) != VRAM_UNKNOWN &&
+        vram_leases(cli->vram, 0, 0, &leases) < 0) {
+        cli_note(cli, "the labels of leases are not searched: %s", vram_error(cli->vram));
+    }
+    return leases;
+}
+
 static int find(struct cli *cli, const struct vram_snapshot *snapshot,
                 const struct selection *selection, struct list *ret_list)
 {
@@ -65,17 +87,19 @@ static int find(struct cli *cli, const struct vram_snapshot *snapshot,
     if (!list.holdings) {
         return cli_fail_memory(cli);
     }
+    struct vram_lease_list *leases = take_leases(cli, snapshot, pattern);
     for (size_t i = 0; i < selection->count; i++) {
         const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, selection->positions[i]);
         /* A sleeping GPU has no processes; those of a lost or denied one nobody can tell. */
         bool should_tell = gpu->state == VRAM_GPU_OK || gpu->state == VRAM_GPU_HUNG;
         list.complete = list.complete && (gpu->processes_known || !should_tell);
         for (size_t j = 0; j < gpu->process_count; j++) {
-            if (is_match(&gpu->processes[j], pattern)) {
+            if (is_match(&gpu->processes[j], pattern, leases)) {
                 list.holdings[list.count++] = (struct holding){gpu, &gpu->processes[j]};
             }
         }
     }
+    (void)vram_lease_list_free(leases);
     qsort(list.holdings, list.count, sizeof(*list.holdings), compare);
     *ret_list = list;
     return 0;
@@ -168,11 +192,12 @@ const struct command command_ps = {
     .name = "ps",
     .summary = "processes that hold GPU memory, largest first",
     .arguments = "[PATTERN]",
-    .description = "Lists the processes that hold GPU memory, largest first, or those whose name, "
-                   "command line, container, unit or lease contains PATTERN, in any case. A "
-                   "process is shown by what tells most: the script rather than the interpreter "
-                   "that runs it, and its directory where many scripts are called so "
-                   "(ComfyUI/main.py).",
+    .description =
+        "Lists the processes that hold GPU memory, largest first, or those whose name, "
+        "command line, container, unit, lease or its label contains PATTERN, in any case. A "
+        "process is shown by what tells most: the script rather than the interpreter "
+        "that runs it, and its directory where many scripts are called so "
+        "(ComfyUI/main.py).",
     .json = "one object: schema, taken_at and processes, each with gpu (its UUID) and gpu_index",
     .csv = "one row for each process; its last columns are gpu and gpu_index",
     .objects = objects,

@@ -27,6 +27,13 @@ int session_open(struct cli *cli)
     return r < 0 ? cli_fail_library(cli, r) : 0;
 }
 
+void session_resume(struct cli *cli)
+{
+    if (vram_daemon_start(cli->vram, VRAM_START_IF_PROMISED) < 0) {
+        cli_note(cli, "leases may stand whose daemon cannot be had: %s", vram_error(cli->vram));
+    }
+}
+
 static int fail_without_gpu(struct cli *cli)
 {
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
@@ -77,6 +84,17 @@ void selection_done(struct selection *selection)
 {
     free(selection->positions);
     *selection = (struct selection){0};
+}
+
+const struct vram_gpu *session_find_gpu(const struct vram_snapshot *snapshot, const char *uuid)
+{
+    for (size_t i = 0; snapshot && i < vram_snapshot_gpu_count(snapshot); i++) {
+        const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, i);
+        if (gpu->uuid && strcmp(gpu->uuid, uuid) == 0) {
+            return gpu;
+        }
+    }
+    return NULL;
 }
 
 /* ---- --gpu ----------------------------------------------------------------------------------- */

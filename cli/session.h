@@ -21,8 +21,14 @@ const char *session_gpu_label(const struct vram_gpu *gpu, char label[GPU_LABEL_M
 /* Makes the handle from the options. */
 MUST_CHECK int session_open(struct cli *cli);
 
+/* Starts the daemon again where promises of this boot may be alive without one; a note where that fails. */
+void session_resume(struct cli *cli);
+
 /* Takes a snapshot and sees to it that there is a GPU in it. */
 MUST_CHECK int session_take(struct cli *cli, uint32_t take, struct vram_snapshot **ret_snapshot);
+
+/* The GPU of this UUID; NULL where there is none, or no snapshot. */
+const struct vram_gpu *session_find_gpu(const struct vram_snapshot *snapshot, const char *uuid);
 
 /* The GPUs that --gpu names; all without it. */
 MUST_CHECK int session_select(struct cli *cli, const struct vram_snapshot *snapshot,

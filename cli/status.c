@@ -319,6 +319,15 @@ static void print_csv(struct cli *cli, const struct vram_snapshot *snapshot,
     }
 }
 
+static void note_waiters(struct cli *cli, const struct vram_snapshot *snapshot)
+{
+    uint64_t waiters = vram_snapshot_waiters(snapshot);
+    if (waiters != VRAM_UNKNOWN && waiters > 0) {
+        cli_note(cli, "%" PRIu64 " %s for room; `vram leases` shows for what", waiters,
+                 waiters == 1 ? "request waits" : "requests wait");
+    }
+}
+
 static int run(struct cli *cli)
 {
     struct vram_snapshot *snapshot CLEANUP(session_snapshot_done) = NULL;
@@ -326,6 +335,7 @@ static int run(struct cli *cli)
     uint32_t take = VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH;
     int status = session_open(cli);
     if (status == 0) {
+        session_resume(cli);
         take |= cli->format == FORMAT_TEXT ? VRAM_TAKE_COMMANDS : 0;
         status = session_take(cli, take, &snapshot);
     }
@@ -337,6 +347,7 @@ static int run(struct cli *cli)
     }
     session_note_visible(cli, snapshot);
     session_note_problems(cli, snapshot, &selection);
+    note_waiters(cli, snapshot);
     if (cli->format == FORMAT_JSON) {
         return session_print_json(cli, snapshot, &selection);
     }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/stop.h"
 
+#include "common/clock.h"
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Signals that programs are stopped with have small numbers. */
@@ -45,4 +49,20 @@ void stop_hold(void)
 void stop_release(void)
 {
     change_mask(SIG_UNBLOCK);
+}
+
+bool stop_closed_before(uint64_t then_ns)
+{
+    for (;;) {
+        uint64_t now = clock_now_ns(), left = then_ns > now ? then_ns - now : 0;
+        struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+        struct pollfd stdout_end = {.fd = STDOUT_FILENO};
+        int n = ppoll(&stdout_end, 1, &timeout, NULL);
+        if (n > 0 && (stdout_end.revents & (POLLERR | POLLHUP | POLLNVAL))) {
+            return true;
+        }
+        if (n == 0 || (n < 0 && errno != EINTR)) {
+            return false;
+        }
+    }
 }

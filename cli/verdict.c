@@ -76,6 +76,16 @@ static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *l
                figure_mib(screen, headroom, negative, text));
 }
 
+/* Who asked before comes before, if it is a lease that is asked for next. */
+static void add_waiters(struct verdict *verdict)
+{
+    uint64_t waiters = verdict->fit->waiters;
+    if (waiters != VRAM_UNKNOWN && waiters > 0) {
+        buf_format(&verdict->detail, "\n%" PRIu64 " %s for room already", waiters,
+                   waiters == 1 ? "request waits" : "requests wait");
+    }
+}
+
 /* ---- The four answers ------------------------------------------------------------------------ */
 
 static void say_fits(struct verdict *verdict)
@@ -101,6 +111,7 @@ static void say_fits(struct verdict *verdict)
             first = false;
         }
     }
+    add_waiters(verdict);
 }
 
 /* The candidate that is nearest to having room, of those where it does not fit. */
@@ -164,6 +175,7 @@ static void say_not_now(struct verdict *verdict)
     buf_format(&verdict->detail, ", %s MiB short",
                figure_mib(verdict->screen, nearest->shortfall_bytes, true, text));
     add_holders(verdict, gpu_of(verdict, nearest));
+    add_waiters(verdict);
 }
 
 static void say_never(struct verdict *verdict)

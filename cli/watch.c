@@ -12,13 +12,10 @@
 #include "common/clock.h"
 #include "common/size.h"
 #include "common/utc.h"
-#include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define PERIOD_DEFAULT_NS ((uint64_t)1000000000)
 #define PERIOD_MIN_NS ((uint64_t)100000000)
@@ -267,23 +264,6 @@ static int look(struct watch *watch)
     return status;
 }
 
-/* Sleeps until `then`, or until nobody reads stdout any more, which is told. */
-static bool is_closed_before(uint64_t then)
-{
-    for (;;) {
-        uint64_t now = clock_now_ns(), left = then > now ? then - now : 0;
-        struct timespec timeout = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
-        struct pollfd stdout_end = {.fd = STDOUT_FILENO};
-        int n = ppoll(&stdout_end, 1, &timeout, NULL);
-        if (n > 0 && (stdout_end.revents & (POLLERR | POLLHUP | POLLNVAL))) {
-            return true;
-        }
-        if (n == 0 || (n < 0 && errno != EINTR)) {
-            return false;
-        }
-    }
-}
-
 /* Looks at multiples of the period since the start, so that the times do not drift; what is missed
  * is left out. */
 static int go_on(struct watch *watch)
@@ -300,7 +280,7 @@ static int go_on(struct watch *watch)
         }
         uint64_t next =
             start + ((clock_now_ns() - start) / watch->period_ns + 1) * watch->period_ns;
-        if (is_closed_before(next)) {
+        if (stop_closed_before(next)) {
             return STATUS_YES;
         }
     }

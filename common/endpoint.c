@@ -80,6 +80,18 @@ static int name_driver(const char *driver, const struct endpoint_environment *en
     return r < 0 ? r : print(endpoint->grantor, sizeof(endpoint->grantor), GRANTOR);
 }
 
+int endpoint_driver(const char *driver, char ret_name[ENDPOINT_DRIVER_MAX])
+{
+    const struct endpoint_environment nothing = {0};
+    struct endpoint endpoint = {0};
+    char key[SIM_NAME_KEY_MAX];
+    int r = name_driver(driver, &nothing, &endpoint, key);
+    if (r == 0) {
+        memcpy(ret_name, endpoint.driver, sizeof(endpoint.driver));
+    }
+    return r;
+}
+
 /* ---- Places ---------------------------------------------------------------------------------- */
 
 /* One that cannot be looked at is there, and refuses itself at the connection. */

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #define ENDPOINT_SOCKET_MAX 108 /* what a socket's address has room for */
+#define ENDPOINT_DRIVER_MAX (SIM_NAME_KEY_MAX + 4)
 #define ENDPOINT_PATH_MAX (ENDPOINT_SOCKET_MAX + 12)
 
 /* What the answer depends on; texts that are unset are NULL or "". */
@@ -57,6 +58,9 @@ struct endpoint_environment endpoint_environment(void);
  */
 MUST_CHECK int endpoint_find(const char *driver, const struct endpoint_environment *environment,
                              struct endpoint *ret_endpoint);
+
+/* A driver's one name, as in struct endpoint: "nvml", "sim:rtx4090@default". 0 or -EINVAL. */
+MUST_CHECK int endpoint_driver(const char *driver, char ret_name[ENDPOINT_DRIVER_MAX]);
 
 /* Whether a directory in /tmp is the user's own and nobody else's; elsewhere it is not asked. 0; -ENOENT: there is none;
  * -EPERM: it is another's, or open to others, and so must not be used; another errno. */

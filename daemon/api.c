@@ -5,6 +5,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "daemon/process.h"
+#include "daemon/promises.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -442,10 +443,10 @@ static const struct route {
     const char *method, *path; /* a path that ends with a slash stands for all that begin so */
     void (*handle)(struct daemon *daemon, struct http_request *request);
 } routes[] = {
-    {"GET", "/v1/daemon", get_daemon},
-    {"GET", "/v1/snapshot", get_snapshot},
-    {"POST", "/v1/pause", post_pause},
-    {"POST", "/v1/resume", post_resume},
+    {"GET", "/v1/daemon", get_daemon},         {"GET", "/v1/snapshot", get_snapshot},
+    {"POST", "/v1/pause", post_pause},         {"POST", "/v1/resume", post_resume},
+    {"GET", "/v1/leases", promises_list},      {"POST", "/v1/leases", promises_ask},
+    {"PATCH", "/v1/leases/", promises_change}, {"DELETE", "/v1/leases/", promises_end},
 };
 
 static bool is_route(const struct route *route, const char *path)

@@ -52,6 +52,7 @@ struct daemon_options {
     uint64_t linger_ns;              /* ends after so long without use; 0: never */
     uint64_t call_timeout_ns;
     uint64_t margin_bytes;
+    size_t requests_max; /* leases and requests together */
 };
 
 struct daemon {

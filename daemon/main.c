@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
+#include "daemon/promises.h"
 #include "daemon/ready.h"
 
 #include <errno.h>
@@ -237,6 +238,7 @@ static void free_parts(struct program *program)
 {
     struct daemon *daemon = &program->daemon;
     daemon->http = http_server_free(daemon->http);
+    promises_close(daemon);
     figures_done(daemon);
     daemon->collector = collector_free(daemon->collector);
     daemon->grantor = grantor_free(daemon->grantor);
@@ -319,6 +321,7 @@ static int serve(struct program *program)
     char message[512] = "out of memory";
     int r = make_parts(program);
     r = r < 0 ? r : take_place(program, message, sizeof(message));
+    r = r < 0 ? r : promises_open(daemon, program->options.forget);
     if (r < 0) {
         log_line(LOG_LINE_ERROR, "%s", message);
         ready_tell(program->options.ready_fd, message);
@@ -366,6 +369,7 @@ int main(int argc, char **argv)
     daemon->options.linger_ns = program.options.linger_ns;
     daemon->options.call_timeout_ns = call_timeout_ns();
     daemon->options.margin_bytes = VRAM_DEFAULT_MARGIN_BYTES;
+    daemon->options.requests_max = 8192;
     status = serve(&program);
     free_parts(&program);
     return status;

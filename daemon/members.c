@@ -397,7 +397,7 @@ static bool consider(struct members_verdict *verdict, const struct owner *owner)
 {
     if (!verdict->key) {
         verdict->key = owner->key;
-        return !owner->prospective;
+        return false;
     }
     if (owner->prospective || owner->key == verdict->key) {
         return false;

@@ -88,14 +88,18 @@ struct vram_options {
     uint32_t flags;      /**< VRAM_OPEN_… */
     vram_log_function log; /**< NULL: silence */
     void *log_data;
+    uint64_t max_age_ms; /**< how old a daemon's figures may be; 0: no older than the question */
 };
 
 /** Wake sleeping GPUs to ask them. Without it a laptop's suspended GPU is left asleep and shown so. */
 #define VRAM_OPEN_WAKE 0x1u
+/** Read the driver itself, also where a daemon could be asked. So do the drivers "nvml" and
+ *  "nvml:/path", VRAM_OPEN_WAKE, a root, and VRAM_SOCKET=none in the environment. */
+#define VRAM_OPEN_DIRECT 0x2u
 
 #define VRAM_OPTIONS_INIT                                                                          \
     {                                                                                              \
-        sizeof(struct vram_options), NULL, NULL, 0, 0, NULL, NULL                                  \
+        sizeof(struct vram_options), NULL, NULL, 0, 0, NULL, NULL, 0                               \
     }
 
 /**
@@ -221,11 +225,14 @@ struct vram_problem {
 #define VRAM_TAKE_ALL 0x7u
 /** Figures that a promise may rest on: memory and lists are read several times in turn, until they stand still or
  *  three times more. Free is the smallest seen, and each process has the smallest amount seen: 0 where it came in
- *  between. Used is what then remains of total. Implies VRAM_TAKE_PROCESSES; costs five times the driver's time. */
+ *  between. Used is what then remains of total. Implies VRAM_TAKE_PROCESSES; always asks the driver
+ *  itself, and costs it five times the time. */
 #define VRAM_TAKE_SETTLED 0x8u
 
 /**
- * Asks the driver now. A GPU that fails has its `state` or a problem; the others are unaffected. Where
+ * Asks the driver now: with "auto" and "sim:NAME" through the daemon, where one runs for it, for which the driver
+ * need not even be installed here. A daemon that cannot be used is logged as a warning, and the driver read itself;
+ * `outstanding_bytes` tells whether promises are counted. A GPU that fails has its `state` or a problem; the others are unaffected. Where
  * the driver does not answer in time, the GPUs concerned carry their last figures and their age.
  *
  * @take  VRAM_TAKE_…
@@ -339,6 +346,7 @@ enum vram_answer {
     VRAM_NOT_NOW = 1,     /**< would fit on an emptier GPU */
     VRAM_NEVER = 2,       /**< size + margin > total - driver_reserved on every candidate */
     VRAM_CANNOT_TELL = 3, /**< the figures needed are unknown; printed as "unknown" */
+    VRAM_TIMED_OUT = 4,   /**< of a request for a lease only: its turn did not come in time */
 };
 
 struct vram_fit_request {
@@ -398,12 +406,247 @@ VRAM_API VRAM_MUST_CHECK int vram_fit(const struct vram_snapshot *snapshot,
 /** Frees an answer. Returns NULL. Since 0.1. */
 VRAM_API struct vram_fit *vram_fit_free(struct vram_fit *fit);
 
-/** "fits", "not_now", "never", "unknown". Since 0.1. */
+/** "fits", "not_now", "never", "unknown", "timed_out". Since 0.1. */
 VRAM_API const char *vram_answer_name(uint32_t answer);
 /** "ok", "asleep", "lost", "denied", "hung". Since 0.1. */
 VRAM_API const char *vram_gpu_state_name(uint32_t state);
 /** "dedicated", "unified", "mig". Since 0.1. */
 VRAM_API const char *vram_memory_kind_name(uint32_t kind);
+
+/* ---- The daemon ------------------------------------------------------------------------------ */
+
+/*
+ * vramd is the only place where room is promised. The library finds it by the handle's driver: the system's
+ * (/run/vram/vram.sock), else the user's own, a simulated driver's beside it; VRAM_SOCKET names another, and
+ * VRAM_SOCKET=none none. One connection for each call, made in the calling process; nothing is kept between
+ * calls. Where no daemon runs, calls that need one fail with -ENOTCONN and start none.
+ *
+ * What all of them may return besides what they say: -ENOTCONN: no daemon runs; -ECONNREFUSED: there is a
+ * socket, and nobody listens on it; -EACCES, -EPERM: this user may not; -ETIMEDOUT: the daemon does not
+ * answer; -EPROTO: what answers is no vramd, or a newer one; -EXDEV: it serves another driver than the handle
+ * names; -EAGAIN: it makes no promises at present (paused, a damaged journal), vram_error() says why;
+ * -EINVAL; -ENOMEM.
+ */
+
+/** Only where promises may be alive: this boot's journal is there. */
+#define VRAM_START_IF_PROMISED 0x1u
+
+/**
+ * Sees to it that a daemon runs: the only call that starts one. Where the system's socket is there, and refuses or
+ * denies, that is an error; only where there is none a daemon of the user's own is started: detached, without the
+ * caller's descriptors, its environment reduced to PATH, HOME, XDG_RUNTIME_DIR, LD_LIBRARY_PATH and VRAM_…; it ends
+ * by itself a minute after it was last needed. Of several callers at once one starts it, the others wait for it.
+ * A request of this handle that waits when its daemon vanishes starts it again from then on.
+ *
+ * Not from a private PID namespace, whose processes the daemon could not tell from those that the driver names,
+ * unless the driver is simulated or VRAM_SOCKET says where the daemon is.
+ *
+ * @flags  VRAM_START_… or 0.
+ * Returns 1: one runs; 0: none runs, and with VRAM_START_IF_PROMISED none is needed; -ENOENT: vramd is not
+ * installed ($VRAM_DAEMON, beside the library, PATH); -ENOTSUP: a private PID namespace; -ECHILD: it ended before
+ * it was ready; -ENAMETOOLONG; else as above. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_start(struct vram *vram, uint32_t flags);
+
+/** Has the daemon let go of the driver, for an upgrade of the driver: promises are kept, none is made. Returns 0
+ *  once it has; else as above. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_pause(struct vram *vram);
+/** Has it take the driver up again. Returns 0; else as above. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_resume(struct vram *vram);
+
+/**
+ * The daemon's next snapshot: the first whose epoch is another than `after_epoch`, or the present one once
+ * `timeout_ms` have passed. The epoch changes whenever figures or promises do.
+ *
+ * @take         VRAM_TAKE_…
+ * @after_epoch  vram_snapshot_epoch() of the last one; 0: answer at once.
+ * @timeout_ms   VRAM_UNKNOWN: wait for ever.
+ * Returns 0, or as above; the driver's failures as vram_snapshot_take(). Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_snapshot_wait(struct vram *vram, uint32_t take,
+                                                uint64_t after_epoch, uint64_t timeout_ms,
+                                                struct vram_snapshot **ret_snapshot);
+
+/** A daemon, as it was when it answered. */
+struct vram_daemon {
+    uint64_t pid; /**< in its own PID namespace */
+    const char *version;
+    const char *driver; /**< "nvml", "sim:NAME@INSTANCE" */
+    bool promising;     /**< false: no room is promised; `reason` says why */
+    bool paused;        /**< it has let go of the driver */
+    const char
+        *reason; /**< "paused", "journal_damaged", "journal_newer", "other_daemon"; or NULL */
+    const char *message; /**< the same in a sentence, with the remedy; or NULL */
+    const char *since;   /**< since when it runs, "2026-01-31T12:00:00.123456Z" */
+    uint64_t
+        margin_bytes; /**< that applies where a request names none; unknown: a part of each total */
+};
+
+/* ---- Leases ---------------------------------------------------------------------------------- */
+
+/** `owner_pid` of a request: the calling process's parent. */
+#define VRAM_OWNER_PARENT ((int64_t)-1)
+
+/** Told of a request that waits, in the thread that asked, whenever it changes: its position (from 1 on), and what
+ *  it waits for, in a sentence that is valid during the call. It may call the library. */
+typedef void (*vram_progress_function)(void *data, uint64_t position, const char *waits_for);
+
+struct vram_lease_request {
+    size_t size;           /**< sizeof(struct vram_lease_request) */
+    const char *id;        /**< 16 hexadecimal digits, for vram_lease_end() while it waits; the
+                                       same id again is the same request; NULL: the library chooses */
+    uint64_t size_bytes;   /**< memory still to be allocated, on each GPU; more than 0 */
+    uint64_t margin_bytes; /**< what must stay free after it; VRAM_UNKNOWN: as the daemon has it */
+    uint32_t
+        margin_millipercent; /**< not 0: instead of margin_bytes, thousandths of a percent of total */
+    uint32_t gpu_count;      /**< on how many GPUs, all or none; 1 or more */
+    const char *const *candidates; /**< UUIDs; NULL: all GPUs that this process can open */
+    size_t candidate_count;
+    const char *label; /**< at most 64 bytes; NULL: none */
+    int64_t owner_pid; /**< the lease lasts as long as it; 0: this process; VRAM_OWNER_PARENT */
+    const char *const *members; /**< who may fill it besides the owner and its descendants:
+                                     "pid:N", "cgroup:/PATH", "container:ID", "unit:NAME" */
+    size_t member_count;
+    uint64_t timeout_ms;             /**< how long to wait; 0: not at all; VRAM_UNKNOWN: for ever */
+    uint64_t for_ms;                 /**< ends so long after the grant; 0: with its holders */
+    vram_progress_function progress; /**< NULL: nobody wants to know */
+    void *data;
+};
+
+#define VRAM_LEASE_REQUEST_INIT                                                                    \
+    {                                                                                              \
+        sizeof(struct vram_lease_request), NULL, 0, VRAM_UNKNOWN, 0, 1, NULL, 0, NULL, 0, NULL, 0, \
+            0, 0, NULL, NULL                                                                       \
+    }
+
+enum vram_lease_state {
+    VRAM_LEASE_OK = 0,
+    VRAM_LEASE_FILLED = 1,    /**< its owner has allocated all it will: nothing is outstanding */
+    VRAM_LEASE_INHERITED = 2, /**< its owner has ended; members hold memory still */
+    VRAM_LEASE_OVER = 3,      /**< its members use more than was promised */
+    VRAM_LEASE_SQUEEZED = 4,  /**< others have grown into what was promised */
+};
+
+/** A promise of memory. */
+struct vram_lease {
+    const char *id;      /**< 16 hexadecimal digits */
+    uint64_t owner_pid;  /**< in the daemon's PID namespace; unknown: it has ended */
+    const char *user;    /**< the owner's name, or number where it has none */
+    const char *label;   /**< NULL: none */
+    uint64_t size_bytes; /**< on each GPU */
+    uint64_t held_bytes; /**< what its members use on its GPUs together; unknown where that is */
+    uint64_t outstanding_bytes;  /**< promised and not yet allocated, on its GPUs together */
+    const char *since;           /**< when it was granted, "2026-01-31T12:00:00.123456Z" */
+    const char *until;           /**< when it ends by itself; NULL: with its holders */
+    uint32_t state;              /**< enum vram_lease_state */
+    uint64_t since_ns, until_ns; /**< the same in nanoseconds since 1970; until unknown: none */
+    size_t gpu_count;
+    const char *const *gpus; /**< UUIDs, in the order for CUDA_VISIBLE_DEVICES */
+    size_t member_count;
+    const uint64_t *members; /**< processes that count for it and hold memory on its GPUs */
+    size_t attached_count;
+    const char *const *attached; /**< what was attached: "unit:x.service" … */
+};
+
+/** A request that waits for its turn. */
+struct vram_waiter {
+    uint64_t position; /**< from 1 on */
+    const char *id;
+    uint64_t pid;
+    const char *user;
+    const char *label; /**< NULL: none */
+    uint64_t gpu_count;
+    uint64_t size_bytes; /**< on each GPU */
+    const char *since;
+    const char *waits_for; /**< in a sentence */
+    uint64_t since_ns;
+};
+
+/** What became of a request. Immutable; one allocation. */
+struct vram_verdict {
+    uint32_t answer;                /**< enum vram_answer; VRAM_FITS: granted */
+    const char *message;            /**< in a sentence */
+    const struct vram_lease *lease; /**< as it is now; NULL: there is none */
+    const struct vram_fit *fit;     /**< the arithmetic, without positions; NULL: not told */
+};
+
+/**
+ * Asks for a lease and waits for it, if told so. A request that waits keeps its turn while a daemon restarts
+ * within 3 s. Another thread can take it back with vram_lease_end(); a process that ends has taken its own back.
+ *
+ * @ret_verdict  for vram_verdict_free(); may be NULL.
+ * Returns an enum vram_answer: VRAM_FITS: granted; VRAM_NOT_NOW, VRAM_NEVER, VRAM_CANNOT_TELL: not;
+ * VRAM_TIMED_OUT: its turn did not come in time. -ECANCELED: taken back; -EINVAL: the request makes no
+ * sense; -ESRCH: no such owner; -EBUSY: too many wait; else as vram_daemon_start(). Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_lease_acquire(struct vram *vram,
+                                                const struct vram_lease_request *request,
+                                                struct vram_verdict **ret_verdict);
+
+/*
+ * For all that follow the beginning of an id is enough where only one begins so, 4 digits at least. -ENOENT: there
+ * is no such lease; -ENOTUNIQ: several begin so; -EPERM: it is another user's; else as vram_daemon_start().
+ */
+
+/** Ends a lease, or takes a request back, whichever it has become. Memory in use stays counted as used. Returns 0: a
+ *  lease has ended; 1: a request was taken back. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_lease_end(struct vram *vram, const char *id);
+
+/** Changes its size. Less is always granted, more at once or not at all. Returns as vram_lease_acquire(). Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_lease_resize(struct vram *vram, const char *id,
+                                               uint64_t size_bytes,
+                                               struct vram_verdict **ret_verdict);
+
+/** Lets what `member` names ("container:ID" …), there already or not yet, fill it too. Returns 0. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_lease_attach(struct vram *vram, const char *id,
+                                               const char *member);
+
+/** States that all is allocated that ever will be: nothing is outstanding from now on. For drivers that do not tell
+ *  what a process holds. Returns 0. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_lease_filled(struct vram *vram, const char *id);
+
+/** Has it end `for_ms` from now. Returns 0. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_lease_until(struct vram *vram, const char *id, uint64_t for_ms);
+
+/** Frees a verdict; the lease goes on. Returns NULL. Since 0.1. */
+VRAM_API struct vram_verdict *vram_verdict_free(struct vram_verdict *verdict);
+
+/** The verdict as one JSON object without a newline (as `vram reserve --json`). As vram_snapshot_json(). Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_verdict_json(const struct vram_verdict *verdict, char **ret_text);
+
+/** "ok", "filled", "inherited", "over", "squeezed". Since 0.1. */
+VRAM_API const char *vram_lease_state_name(uint32_t state);
+
+/** Who holds leases and who waits, at one moment. Immutable; one allocation. */
+struct vram_lease_list;
+
+/**
+ * The leases and the waiting requests, once the epoch is another than `after_epoch` or `timeout_ms` have passed; both
+ * as in vram_snapshot_wait(). Returns 0, or as vram_daemon_start(). Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_leases(struct vram *vram, uint64_t after_epoch,
+                                         uint64_t timeout_ms, struct vram_lease_list **ret_list);
+
+/** Frees a list. Returns NULL. Since 0.1. */
+VRAM_API struct vram_lease_list *vram_lease_list_free(struct vram_lease_list *list);
+VRAM_API uint64_t vram_lease_list_epoch(const struct vram_lease_list *list);
+/** Who answered. Never NULL. Since 0.1. */
+VRAM_API const struct vram_daemon *vram_lease_list_daemon(const struct vram_lease_list *list);
+VRAM_API size_t vram_lease_list_count(const struct vram_lease_list *list);
+/** The lease at `position`, NULL beyond the last; oldest first. Since 0.1. */
+VRAM_API const struct vram_lease *vram_lease_list_lease(const struct vram_lease_list *list,
+                                                        size_t position);
+/** The lease whose id is `id`, or begins so where only one does; NULL: none. Since 0.1. */
+VRAM_API const struct vram_lease *vram_lease_list_find(const struct vram_lease_list *list,
+                                                       const char *id);
+VRAM_API size_t vram_lease_list_waiter_count(const struct vram_lease_list *list);
+/** The waiter at `position`, NULL beyond the last; in their order. Since 0.1. */
+VRAM_API const struct vram_waiter *vram_lease_list_waiter(const struct vram_lease_list *list,
+                                                          size_t position);
+
+/** The list as one JSON object without a newline (as `vram leases --json`). As vram_snapshot_json(). Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_lease_list_json(const struct vram_lease_list *list,
+                                                  char **ret_text);
 
 /* ---- Fields and text ------------------------------------------------------------------------- */
 
@@ -413,6 +656,9 @@ enum vram_object {
     VRAM_OBJECT_PROCESS = 1, /**< struct vram_process */
     VRAM_OBJECT_FIT = 2,     /**< struct vram_fit */
     VRAM_OBJECT_FIT_GPU = 3, /**< struct vram_fit_gpu */
+    VRAM_OBJECT_LEASE = 4,   /**< struct vram_lease, without its lists */
+    VRAM_OBJECT_WAITER = 5,  /**< struct vram_waiter */
+    VRAM_OBJECT_DAEMON = 6,  /**< struct vram_daemon */
 };
 
 enum vram_value_type {

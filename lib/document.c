@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The JSON documents of schema 1: snapshots and fit answers, made of the field table. */
-#include "common/json.h"
+#include "lib/document.h"
+
 #include "common/utc.h"
-#include "include/vram.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void write_value(struct json *json, const char *key, struct vram_value va
     }
 }
 
-static void write_fields(struct json *json, uint32_t object, const void *data)
+void document_fields(struct json *json, uint32_t object, const void *data)
 {
     size_t count;
     const struct vram_field *fields = vram_fields(object, &count);
@@ -37,7 +37,7 @@ static void write_fields(struct json *json, uint32_t object, const void *data)
     }
 }
 
-static int finish(struct buf *buf, char **ret_text)
+int document_finish(struct buf *buf, char **ret_text)
 {
     char *text = buf_steal(buf, NULL);
     if (!text) {
@@ -83,12 +83,12 @@ static void write_problems(struct json *json, const struct vram_snapshot *snapsh
 static void write_gpu(struct json *json, const struct vram_gpu *gpu)
 {
     json_object(json, NULL);
-    write_fields(json, VRAM_OBJECT_GPU, gpu);
+    document_fields(json, VRAM_OBJECT_GPU, gpu);
     if (gpu->processes_known) {
         json_array(json, "processes");
         for (size_t i = 0; i < gpu->process_count; i++) {
             json_object(json, NULL);
-            write_fields(json, VRAM_OBJECT_PROCESS, &gpu->processes[i]);
+            document_fields(json, VRAM_OBJECT_PROCESS, &gpu->processes[i]);
             json_end_object(json);
         }
         json_end_array(json);
@@ -124,15 +124,15 @@ int vram_snapshot_json(const struct vram_snapshot *snapshot, const size_t *posit
     }
     json_end_array(&json);
     json_end_object(&json);
-    return finish(&buf, ret_text);
+    return document_finish(&buf, ret_text);
 }
 
 /* ---- Answers --------------------------------------------------------------------------------- */
 
-static void write_fit(struct json *json, const struct vram_fit *fit)
+void document_fit(struct json *json, const char *key, const struct vram_fit *fit)
 {
-    json_object(json, NULL);
-    write_fields(json, VRAM_OBJECT_FIT, fit);
+    json_object(json, key);
+    document_fields(json, VRAM_OBJECT_FIT, fit);
     json_array(json, "gpus_chosen");
     for (size_t i = 0; i < fit->count; i++) {
         if (fit->gpus[i].chosen) {
@@ -143,7 +143,7 @@ static void write_fit(struct json *json, const struct vram_fit *fit)
     json_array(json, "gpus");
     for (size_t i = 0; i < fit->count; i++) {
         json_object(json, NULL);
-        write_fields(json, VRAM_OBJECT_FIT_GPU, &fit->gpus[i]);
+        document_fields(json, VRAM_OBJECT_FIT_GPU, &fit->gpus[i]);
         json_end_object(json);
     }
     json_end_array(json);
@@ -158,9 +158,9 @@ int vram_fit_json(const struct vram_fit *const *fits, size_t count, char **ret_t
     json_number(&json, "schema", 1);
     json_array(&json, "answers");
     for (size_t i = 0; i < count; i++) {
-        write_fit(&json, fits[i]);
+        document_fit(&json, NULL, fits[i]);
     }
     json_end_array(&json);
     json_end_object(&json);
-    return finish(&buf, ret_text);
+    return document_finish(&buf, ret_text);
 }

@@ -37,6 +37,22 @@ static const struct {
     {"bad_simulation", "most likely a mistake in the scenario file, in the line that is named"},
     {"no_such_simulation", "machines are rtx4090, 2x3090, 8xh100, gb10, wsl, mig and empty; a "
                            "scenario file is named with a slash"},
+    {"no_daemon", "`vram serve` runs one; `vram run` and `vram reserve` start one where they may"},
+    {"daemon_refused", "most likely its service has stopped: `systemctl status vramd`\nin a "
+                       "container the socket's directory must be mounted, not the socket"},
+    {"daemon_denied", "see `ls -l` of it; the system's daemon lets everybody read"},
+    {"daemon_silent", "most likely it is stopped, or the machine is overloaded"},
+    {"daemon_gone", "most likely it is being restarted; try again"},
+    {"bad_daemon", "most likely the daemon is of another version than this program, or the socket "
+                   "is another program's"},
+    {"daemon_failed", "`vram serve` runs it in the foreground and shows what it says"},
+    {"no_vramd", "it is a part of vram's installation; VRAM_DAEMON says where it is elsewhere"},
+    {"private_namespace",
+     "start vramd on the host and mount /run/vram into the container\nVRAM_SOCKET=PATH says that "
+     "this is all there is of the machine, and starts one there"},
+    {"foreign_directory", "VRAM_SOCKET names another place for the daemon's socket"},
+    {"no_directory", "VRAM_SOCKET names another place for the daemon's socket"},
+    {"bad_id", "`vram leases` shows the ids; the first digits will do"},
     {"no_simulation", "the simulated driver is a part of vram's installation; VRAM_SIM_DIR says "
                       "where it is elsewhere"},
 };

@@ -17,6 +17,7 @@ enum storage {
     STORED_STATE,    /* enum vram_gpu_state */
     STORED_MEMORY,   /* enum vram_memory_kind */
     STORED_ANSWER,   /* enum vram_answer */
+    STORED_LEASE,    /* enum vram_lease_state */
     STORED_KINDS,    /* VRAM_PROCESS_… */
     STORED_HEADROOM, /* of a struct vram_gpu, with the default margin */
     STORED_FIT_HEADROOM,
@@ -100,11 +101,54 @@ struct row {
     X(U64, own_outstanding_bytes, BYTES, "own_outstanding_bytes", "OWN",                           \
       "of outstanding, what is not held against who asks")
 
+#define LEASE_FIELDS(X)                                                                            \
+    X(TEXT, id, NONE, "id", "ID",                                                                  \
+      "the lease's name; its beginning will do where it is the only one")                          \
+    X(U64, owner_pid, NONE, "owner_pid", "OWNER",                                                  \
+      "the process that holds it; unknown once it ended")                                          \
+    X(TEXT, user, NONE, "user", "USER", "whose process that is")                                   \
+    X(TEXT, label, NONE, "label", "LABEL", "what it was called when it was asked for")             \
+    X(U64, size_bytes, BYTES, "size_bytes", "SIZE", "what is promised, on each of its GPUs")       \
+    X(U64, held_bytes, BYTES, "held_bytes", "HELD", "what its members use, on its GPUs together")  \
+    X(U64, outstanding_bytes, BYTES, "outstanding_bytes", "OUTSTANDING",                           \
+      "promised and not yet allocated, on its GPUs together")                                      \
+    X(TEXT, since, NONE, "since", "SINCE", "when it was granted")                                  \
+    X(TEXT, until, NONE, "until", "UNTIL", "when it ends by itself; none: with its holders")       \
+    X(LEASE, state, NONE, "state", "STATE",                                                        \
+      "ok, filled (all is allocated), inherited (its owner has ended), over (its members use "     \
+      "more "                                                                                      \
+      "than was promised) or squeezed (others have grown into it)")
+
+#define WAITER_FIELDS(X)                                                                           \
+    X(U64, position, NONE, "position", "POSITION", "its place in the queue, from 1 on")            \
+    X(TEXT, id, NONE, "id", "ID", "its name, and its lease's once it is granted")                  \
+    X(U64, pid, NONE, "pid", "PID", "the process that would hold the lease")                       \
+    X(TEXT, user, NONE, "user", "USER", "whose process that is")                                   \
+    X(TEXT, label, NONE, "label", "LABEL", "what it was called when it was asked for")             \
+    X(U64, gpu_count, NONE, "gpu_count", "GPUS", "on how many GPUs")                               \
+    X(U64, size_bytes, BYTES, "size_bytes", "SIZE", "what it asks for, on each of its GPUs")       \
+    X(TEXT, since, NONE, "since", "SINCE", "when it was asked for")                                \
+    X(TEXT, waits_for, NONE, "waits_for", "WAITS FOR", "what keeps it waiting")
+
+#define DAEMON_FIELDS(X)                                                                           \
+    X(U64, pid, NONE, "pid", "PID", "the daemon's process")                                        \
+    X(TEXT, version, NONE, "version", "VERSION", "its version")                                    \
+    X(TEXT, driver, NONE, "driver", "DRIVER", "the driver that it serves")                         \
+    X(BOOL, promising, NONE, "promising", "PROMISING", "whether it grants leases")                 \
+    X(TEXT, reason, NONE, "reason", "REASON", "why it grants none, as a word")                     \
+    X(TEXT, message, NONE, "message", "MESSAGE", "the same in a sentence, with the remedy")        \
+    X(BOOL, paused, NONE, "paused", "PAUSED", "whether it has let go of the driver")               \
+    X(TEXT, since, NONE, "since", "SINCE", "when it was started")                                  \
+    X(U64, margin_bytes, BYTES, "margin_bytes", "MARGIN", "what must stay free where none is named")
+
 #define FIELD(storage, member, unit, key, title, help) {key, title, help, VRAM_UNIT_##unit},
 #define GPU_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_gpu, member)},
 #define PROCESS_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_process, member)},
 #define FIT_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_fit, member)},
 #define FIT_GPU_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_fit_gpu, member)},
+#define LEASE_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_lease, member)},
+#define WAITER_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_waiter, member)},
+#define DAEMON_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_daemon, member)},
 
 static const struct vram_field gpu_fields[] = {GPU_FIELDS(FIELD)};
 static const struct row gpu_rows[] = {GPU_FIELDS(GPU_ROW)};
@@ -114,6 +158,12 @@ static const struct vram_field fit_fields[] = {FIT_FIELDS(FIELD)};
 static const struct row fit_rows[] = {FIT_FIELDS(FIT_ROW)};
 static const struct vram_field fit_gpu_fields[] = {FIT_GPU_FIELDS(FIELD)};
 static const struct row fit_gpu_rows[] = {FIT_GPU_FIELDS(FIT_GPU_ROW)};
+static const struct vram_field lease_fields[] = {LEASE_FIELDS(FIELD)};
+static const struct row lease_rows[] = {LEASE_FIELDS(LEASE_ROW)};
+static const struct vram_field waiter_fields[] = {WAITER_FIELDS(FIELD)};
+static const struct row waiter_rows[] = {WAITER_FIELDS(WAITER_ROW)};
+static const struct vram_field daemon_fields[] = {DAEMON_FIELDS(FIELD)};
+static const struct row daemon_rows[] = {DAEMON_FIELDS(DAEMON_ROW)};
 
 static const struct {
     const struct vram_field *fields;
@@ -124,6 +174,9 @@ static const struct {
     [VRAM_OBJECT_PROCESS] = {process_fields, process_rows, ARRAY_LENGTH(process_fields)},
     [VRAM_OBJECT_FIT] = {fit_fields, fit_rows, ARRAY_LENGTH(fit_fields)},
     [VRAM_OBJECT_FIT_GPU] = {fit_gpu_fields, fit_gpu_rows, ARRAY_LENGTH(fit_gpu_fields)},
+    [VRAM_OBJECT_LEASE] = {lease_fields, lease_rows, ARRAY_LENGTH(lease_fields)},
+    [VRAM_OBJECT_WAITER] = {waiter_fields, waiter_rows, ARRAY_LENGTH(waiter_fields)},
+    [VRAM_OBJECT_DAEMON] = {daemon_fields, daemon_rows, ARRAY_LENGTH(daemon_fields)},
 };
 
 /* ---- Words ----------------------------------------------------------------------------------- */
@@ -135,13 +188,19 @@ static const char *word(const char *const words[], size_t count, uint32_t number
 
 const char *vram_answer_name(uint32_t answer)
 {
-    static const char *const words[] = {"fits", "not_now", "never", "unknown"};
+    static const char *const words[] = {"fits", "not_now", "never", "unknown", "timed_out"};
     return word(words, ARRAY_LENGTH(words), answer);
 }
 
 const char *vram_gpu_state_name(uint32_t state)
 {
     static const char *const words[] = {"ok", "asleep", "lost", "denied", "hung"};
+    return word(words, ARRAY_LENGTH(words), state);
+}
+
+const char *vram_lease_state_name(uint32_t state)
+{
+    static const char *const words[] = {"ok", "filled", "inherited", "over", "squeezed"};
     return word(words, ARRAY_LENGTH(words), state);
 }
 
@@ -228,6 +287,8 @@ struct vram_value vram_field_value(uint32_t object, size_t field, const void *da
         return text_value(vram_memory_kind_name(*(const uint32_t *)at));
     case STORED_ANSWER:
         return text_value(vram_answer_name(*(const uint32_t *)at));
+    case STORED_LEASE:
+        return text_value(vram_lease_state_name(*(const uint32_t *)at));
     case STORED_KINDS:
         return text_value(kinds_name(*(const uint32_t *)at));
     case STORED_HEADROOM:

@@ -2,7 +2,9 @@
 /* The handle: options, errors by thread, fork, and the way from a question to a snapshot. */
 #include "lib/handle.h"
 
+#include "common/clock.h"
 #include "common/size.h"
+#include "lib/remote.h"
 #include "lib/sampler.h"
 #include "lib/snapshot.h"
 #include <errno.h>
@@ -15,7 +17,8 @@
 
 #define DEFAULT_CALL_TIMEOUT_NS 10000000000ull
 #define REST_AFTER_NS 30000000000ull
-#define ERROR_SLOTS 32 /* threads whose last error is remembered */
+#define DAEMON_SLACK_NS 3000000000ull /* for a daemon whose driver takes all the time it may */
+#define ERROR_SLOTS 32                /* threads whose last error is remembered */
 
 struct error_slot {
     pthread_t thread;
@@ -34,11 +37,14 @@ enum fork_mark {
 struct vram {
     atomic_int *mark;
     pid_t owner; /* the second proof, where the kernel cannot empty memory (before 4.14) */
+    atomic_bool may_start; /* a daemon */
     char *driver_text;
     struct driver driver; /* made of driver_text by the first call */
     char *root;
     struct source_config config;
     uint64_t call_timeout_ns;
+    bool direct; /* no daemon is asked */
+    uint64_t max_age_ms;
     pthread_mutex_t lock; /* the sampler's making, the identities */
     struct sampler *sampler;
     struct identities *identities;
@@ -76,6 +82,13 @@ int handle_fail(struct vram *vram, const struct err *err)
     slot->err = *err;
     pthread_mutex_unlock(&vram->error_lock);
     return err->result;
+}
+
+int handle_fail_with(struct vram *vram, int result, const char *code, const char *message)
+{
+    struct err err;
+    (void)err_set(&err, result, code, "%s", message);
+    return handle_fail(vram, &err);
 }
 
 /* A thread's slot is its own until 32 other threads have failed, so what is returned stays as it is. */
@@ -200,6 +213,14 @@ static int choose_driver(struct vram *vram, const struct vram_options *options)
     return vram->driver_text ? 0 : -ENOMEM;
 }
 
+/* Who names NVML means it; a root is another machine's files; a daemon wakes nobody. */
+static bool is_direct(const struct vram *vram, uint32_t flags)
+{
+    bool may_ask =
+        strcmp(vram->driver_text, "auto") == 0 || strncmp(vram->driver_text, "sim:", 4) == 0;
+    return !may_ask || vram->root[0] || flags & (VRAM_OPEN_DIRECT | VRAM_OPEN_WAKE);
+}
+
 static struct vram *handle_free(struct vram *vram)
 {
     sampler_free(vram->sampler);
@@ -238,6 +259,8 @@ int vram_open(struct vram **ret_vram, const struct vram_options *options)
         return -ENOMEM;
     }
     vram->call_timeout_ns = choose_timeout(&chosen);
+    vram->direct = is_direct(vram, chosen.flags);
+    vram->max_age_ms = chosen.max_age_ms;
     vram->config = (struct source_config){
         .root = vram->root,
         .wake = chosen.flags & VRAM_OPEN_WAKE,
@@ -261,6 +284,21 @@ struct vram *vram_close(struct vram *vram)
 const char *handle_root(const struct vram *vram)
 {
     return vram->root;
+}
+
+const char *handle_driver_text(const struct vram *vram)
+{
+    return vram->driver_text;
+}
+
+bool handle_may_start(const struct vram *vram)
+{
+    return atomic_load(&vram->may_start);
+}
+
+void handle_set_may_start(struct vram *vram)
+{
+    atomic_store(&vram->may_start, true);
 }
 
 const struct driver *handle_driver(const struct vram *vram)
@@ -320,10 +358,35 @@ int handle_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_sna
     return r < 0 ? err_no_memory(err) : 0;
 }
 
+/* The daemon's snapshot, else the driver's. */
+static int take_anywhere(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot,
+                         struct err *err)
+{
+    enum remote_outcome outcome = REMOTE_ABSENT;
+    if (!vram->direct && !(take & VRAM_TAKE_SETTLED)) {
+        const struct remote_request request = {
+            .driver = vram->driver_text,
+            .take = take,
+            .max_age_ms = vram->max_age_ms,
+            .deadline_ns = clock_now_ns() + vram->call_timeout_ns + DAEMON_SLACK_NS,
+        };
+        outcome = remote_snapshot(&request, ret_snapshot, err);
+    }
+    if (outcome == REMOTE_TAKEN || outcome == REMOTE_FAILED) {
+        return outcome == REMOTE_TAKEN ? 0 : err->result;
+    }
+    if (outcome == REMOTE_UNUSABLE) {
+        vram->config.log(vram->config.log_data, VRAM_LOG_WARNING, err->message);
+        *err = (struct err){0};
+    }
+    return handle_take(vram, take, ret_snapshot, err);
+}
+
 int vram_snapshot_take(struct vram *vram, uint32_t take, struct vram_snapshot **ret_snapshot)
 {
     struct err err = {0};
-    int r = handle_take(vram, take, ret_snapshot, &err);
+    renew_after_fork(vram);
+    int r = take_anywhere(vram, take, ret_snapshot, &err);
     if (r < 0) {
         vram->config.log(vram->config.log_data, VRAM_LOG_ERROR, err.message);
         (void)handle_fail(vram, &err);

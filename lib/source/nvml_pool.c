@@ -217,6 +217,7 @@ static void forget_figures(struct source_gpu *gpu, uint32_t memory_kind)
     gpu->memory_kind = memory_kind;
     gpu->total_bytes = gpu->used_bytes = gpu->free_bytes = VRAM_UNKNOWN;
     gpu->driver_reserved_bytes = VRAM_UNKNOWN;
+    gpu->listed_bytes = 0;
 }
 
 static int settle(struct source_gpu *gpu, const struct source_gpu *later, bool lists)
@@ -255,6 +256,9 @@ static int read_settled(struct visit *v, nvml_device handle, struct source_gpu *
     for (int again = 0; again < MOST_ROUNDS_AGAIN && r > 0 && gpu->state == VRAM_GPU_OK; again++) {
         forget_figures(gpu, kind);
         r = read_round(v, handle, gpu);
+    }
+    if (r >= 0 && gpu->state == VRAM_GPU_OK) {
+        source_settle_free(gpu);
     }
     return r < 0 ? r : 0;
 }

@@ -128,8 +128,26 @@ static int add_new(struct source_gpu *into, const struct source_gpu *later)
     return added;
 }
 
+static uint64_t listed(const struct source_gpu *gpu)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < gpu->process_count; i++) {
+        uint64_t used = gpu->processes[i].used_bytes;
+        sum += used == VRAM_UNKNOWN ? 0 : used < UINT64_MAX - sum ? used : UINT64_MAX - sum;
+    }
+    return sum;
+}
+
+static void note_listed(struct source_gpu *into, const struct source_gpu *list)
+{
+    uint64_t sum = listed(list);
+    into->listed_bytes = sum > into->listed_bytes ? sum : into->listed_bytes;
+}
+
 int source_processes_settle(struct source_gpu *into, const struct source_gpu *later)
 {
+    note_listed(into, into);
+    note_listed(into, later);
     if (!into->processes_known || !later->processes_known) {
         bool differed = into->processes_known != later->processes_known;
         forget_processes(into);
@@ -138,4 +156,19 @@ int source_processes_settle(struct source_gpu *into, const struct source_gpu *la
     bool differed = intersect(into, later);
     int r = add_new(into, later);
     return r < 0 ? r : differed || r > 0;
+}
+
+void source_settle_free(struct source_gpu *gpu)
+{
+    uint64_t reserved = gpu->driver_reserved_bytes == VRAM_UNKNOWN ? 0 : gpu->driver_reserved_bytes;
+    if (gpu->memory_kind == VRAM_MEMORY_UNIFIED || gpu->total_bytes == VRAM_UNKNOWN ||
+        gpu->free_bytes == VRAM_UNKNOWN || reserved > gpu->total_bytes) {
+        return;
+    }
+    uint64_t room = gpu->total_bytes - reserved;
+    uint64_t left = gpu->listed_bytes < room ? room - gpu->listed_bytes : 0;
+    if (left < gpu->free_bytes) {
+        gpu->free_bytes = left;
+        gpu->used_bytes = used_of(gpu);
+    }
 }

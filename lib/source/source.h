@@ -40,6 +40,7 @@ struct source_gpu {
     uint64_t total_bytes, used_bytes, free_bytes, driver_reserved_bytes;
     uint64_t temperature_c, utilization_percent;
     bool used_includes_reserved;
+    uint64_t listed_bytes; /* while settling: the most that one list's processes had together */
     bool processes_known;
     bool pids_are_foreign; /* the driver speaks of another PID namespace: /proc must not be asked */
     size_t process_count;
@@ -70,6 +71,11 @@ bool source_memory_settle(struct source_gpu *into, const struct source_gpu *late
  * -ENOMEM.
  */
 MUST_CHECK int source_processes_settle(struct source_gpu *into, const struct source_gpu *later);
+/*
+ * The end of settling: of a free figure that is behind the lists only what they leave of the memory is believed. Not
+ * of unified memory, where they leave the machine's own programs out.
+ */
+void source_settle_free(struct source_gpu *gpu);
 
 struct source_identity {
     char kind[16];

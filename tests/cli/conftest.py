@@ -56,7 +56,7 @@ class Program:
         self.env = {key: value for key, value in os.environ.items()
                     if key not in DROPPED and not key.startswith("VRAM")}
         self.env.update(VRAM_SIM_DIR=SIM_DIR, VRAM_SIM_STATE_DIR=str(state_dir), VRAM_DRIVER="sim:rtx4090",
-                        LC_ALL="C.UTF-8", TERM="xterm-256color", TZ="UTC")
+                        VRAM_SOCKET="none", LC_ALL="C.UTF-8", TERM="xterm-256color", TZ="UTC")
 
     def environment(self, driver=None, env=None):
         merged = dict(self.env)

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* What the ledger is made of: GPUs, owners with an account for each memory, leases. */
+#include "daemon/ledger_inner.h"
+
+#include "common/text.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for one more element. */
+int ledger_make_room(void **array, size_t *room, size_t count, size_t size)
+{
+    if (count < *room) {
+        return 0;
+    }
+    size_t more = *room ? *room * 2 : 16;
+    void *grown = reallocarray(*array, more, size);
+    if (!grown) {
+        return -ENOMEM;
+    }
+    *array = grown;
+    *room = more;
+    return 0;
+}
+
+struct lease *lease_free(struct lease *lease)
+{
+    if (lease) {
+        free(lease->gpus);
+        free(lease);
+    }
+    return NULL;
+}
+
+/* ---- GPUs ------------------------------------------------------------------------------------ */
+
+size_t ledger_gpu(const struct ledger *ledger, const char *uuid)
+{
+    for (size_t i = 0; i < ledger->gpu_count; i++) {
+        if (strcmp(ledger->gpus[i].uuid, uuid) == 0) {
+            return i;
+        }
+    }
+    return NO_GPU;
+}
+
+size_t ledger_gpu_add(struct ledger *ledger, const char *uuid)
+{
+    size_t found = ledger_gpu(ledger, uuid);
+    if (found != NO_GPU || ledger->gpu_count == LEDGER_GPUS) {
+        return found;
+    }
+    struct gpu *gpu = &ledger->gpus[ledger->gpu_count];
+    *gpu = (struct gpu){
+        .memory = ledger->gpu_count,
+        .total_bytes = VRAM_UNKNOWN,
+        .reserved_bytes = VRAM_UNKNOWN,
+        .free_bytes = VRAM_UNKNOWN,
+        .margin_bytes = VRAM_UNKNOWN,
+    };
+    (void)text_copy(gpu->uuid, sizeof(gpu->uuid), uuid);
+    return ledger->gpu_count++;
+}
+
+/* ---- Owners and accounts --------------------------------------------------------------------- */
+
+/* The place of a key among the owners, or where it belongs. */
+static size_t owner_place(const struct ledger *ledger, uint64_t key)
+{
+    size_t low = 0, high = ledger->owner_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (ledger->owners[middle].key < key) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct owner *ledger_owner(const struct ledger *ledger, uint64_t key)
+{
+    size_t place = owner_place(ledger, key);
+    bool found = place < ledger->owner_count && ledger->owners[place].key == key;
+    return found ? &ledger->owners[place] : NULL;
+}
+
+struct owner *ledger_owner_make(struct ledger *ledger, uint64_t key)
+{
+    size_t place = owner_place(ledger, key);
+    if (place < ledger->owner_count && ledger->owners[place].key == key) {
+        return &ledger->owners[place];
+    }
+    if (LEDGER_MAKE_ROOM(ledger->owners, ledger->owner_room, ledger->owner_count) < 0) {
+        return NULL;
+    }
+    struct owner *owner = &ledger->owners[place];
+    memmove(owner + 1, owner, (ledger->owner_count - place) * sizeof(*owner));
+    ledger->owner_count++;
+    *owner = (struct owner){.key = key};
+    return owner;
+}
+
+void ledger_owner_forget(struct ledger *ledger, uint64_t key)
+{
+    struct owner *owner = ledger_owner(ledger, key);
+    if (owner && !owner->leases && !owner->requests) {
+        free(owner->accounts);
+        size_t behind = ledger->owner_count - (size_t)(owner - ledger->owners) - 1;
+        memmove(owner, owner + 1, behind * sizeof(*owner));
+        ledger->owner_count--;
+    }
+}
+
+struct account *ledger_account(const struct owner *owner, size_t memory)
+{
+    for (size_t i = 0; owner && i < owner->account_count; i++) {
+        if (owner->accounts[i].memory == memory) {
+            return &owner->accounts[i];
+        }
+    }
+    return NULL;
+}
+
+static struct account *make_account(struct owner *owner, size_t memory, int64_t base,
+                                    uint64_t outer)
+{
+    struct account *account = ledger_account(owner, memory);
+    if (account) {
+        return account;
+    }
+    struct account *grown =
+        reallocarray(owner->accounts, owner->account_count + 1, sizeof(*owner->accounts));
+    if (!grown) {
+        return NULL;
+    }
+    owner->accounts = grown;
+    account = &grown[owner->account_count++];
+    *account =
+        (struct account){.memory = memory, .base_bytes = base, .all_known = true, .outer = outer};
+    return account;
+}
+
+uint64_t account_outstanding(const struct account *account)
+{
+    int64_t target = account->base_bytes + (int64_t)account->unfilled_bytes;
+    uint64_t used = account->used_bytes + account->spilt_bytes;
+    return target > 0 ? room_difference((uint64_t)target, used) : 0;
+}
+
+uint64_t account_excess(const struct account *account)
+{
+    int64_t target = account->base_bytes + (int64_t)account->unfilled_bytes;
+    uint64_t used = account->used_bytes + account->spilt_bytes;
+    return target > 0 ? room_difference(used, (uint64_t)target) : used;
+}
+
+void ledger_sum_up(struct ledger *ledger, size_t memory)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ledger->owner_count; i++) {
+        const struct account *account = ledger_account(&ledger->owners[i], memory);
+        sum += account ? account_outstanding(account) : 0;
+    }
+    ledger->gpus[memory].outstanding_bytes = sum;
+}
+
+void ledger_sum_up_all(struct ledger *ledger)
+{
+    for (size_t i = 0; i < ledger->gpu_count; i++) {
+        ledger->gpus[i].outstanding_bytes = 0;
+    }
+    for (size_t i = 0; i < ledger->owner_count; i++) {
+        for (size_t j = 0; j < ledger->owners[i].account_count; j++) {
+            const struct account *account = &ledger->owners[i].accounts[j];
+            ledger->gpus[account->memory].outstanding_bytes += account_outstanding(account);
+        }
+    }
+}
+
+/* Takes one share of a lease off its owner's account there. */
+static void debit(struct ledger *ledger, const struct lease *lease, size_t gpu)
+{
+    size_t memory = ledger->gpus[gpu].memory;
+    struct owner *owner = ledger_owner(ledger, lease->owner);
+    struct account *account = ledger_account(owner, memory);
+    if (!account) {
+        return;
+    }
+    account->sizes_bytes -= lease->size_bytes;
+    account->unfilled_bytes -= lease->filled ? 0 : lease->size_bytes;
+    if (--account->leases == 0) {
+        *account = owner->accounts[--owner->account_count];
+    }
+    ledger_sum_up(ledger, memory);
+}
+
+/* ---- Leases ---------------------------------------------------------------------------------- */
+
+struct lease *ledger_lease_of_id(const struct ledger *ledger, const char *id)
+{
+    for (size_t i = 0; i < ledger->lease_count; i++) {
+        if (strcmp(ledger->leases[i]->id, id) == 0) {
+            return ledger->leases[i];
+        }
+    }
+    return NULL;
+}
+
+int ledger_add_lease(struct ledger *ledger, struct lease *lease, const int64_t *bases)
+{
+    struct owner *owner = ledger_owner_make(ledger, lease->owner);
+    if (!owner || LEDGER_MAKE_ROOM(ledger->leases, ledger->lease_room, ledger->lease_count) < 0) {
+        ledger_owner_forget(ledger, lease->owner);
+        return -ENOMEM;
+    }
+    size_t before = owner->account_count;
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        if (!make_account(owner, ledger->gpus[lease->gpus[i]].memory, bases[i], lease->holder)) {
+            owner->account_count = before;
+            ledger_owner_forget(ledger, lease->owner);
+            return -ENOMEM;
+        }
+    }
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        struct account *account = ledger_account(owner, ledger->gpus[lease->gpus[i]].memory);
+        account->leases++;
+        account->sizes_bytes += lease->size_bytes;
+        account->unfilled_bytes += lease->filled ? 0 : lease->size_bytes;
+    }
+    owner->leases++;
+    ledger->leases[ledger->lease_count++] = lease;
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        ledger_sum_up(ledger, ledger->gpus[lease->gpus[i]].memory);
+    }
+    return 0;
+}
+
+void ledger_lower(struct ledger *ledger, const struct lease *lease, uint64_t now_ns)
+{
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        ledger->gpus[ledger->gpus[lease->gpus[i]].memory].lowered_ns = now_ns;
+    }
+}
+
+void ledger_remove_lease(struct ledger *ledger, size_t i, uint32_t why)
+{
+    struct lease *lease = ledger->leases[i];
+    for (size_t j = 0; j < lease->gpu_count; j++) {
+        debit(ledger, lease, lease->gpus[j]);
+    }
+    struct owner *owner = ledger_owner(ledger, lease->owner);
+    owner->leases--;
+    memmove(&ledger->leases[i], &ledger->leases[i + 1],
+            (ledger->lease_count - i - 1) * sizeof(struct lease *));
+    ledger->lease_count--;
+    ledger_owner_forget(ledger, lease->owner);
+    ledger->ops->ended(ledger->data, lease->id, why);
+    (void)lease_free(lease);
+}
+
+void ledger_drop_share(struct ledger *ledger, struct lease *lease, size_t which)
+{
+    debit(ledger, lease, lease->gpus[which]);
+    lease->gpus[which] = lease->gpus[--lease->gpu_count];
+}

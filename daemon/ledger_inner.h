@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of the ledger, shared by the files daemon/ledger*.c:
+ *
+ *   ledger.c        life, requests, time
+ *   ledger_account.c  GPUs, owners, accounts, leases: what it is made of
+ *   ledger_look.c   what can be looked at
+ *   ledger_book.c   taking a sample in: figures, what members use, who grows, who holds on
+ *   ledger_queue.c  the order of the queue, and granting
+ *
+ * GPUs are numbers in the ledger's own table, which only grows. GPUs that share a memory have the same `memory`,
+ * the number of the first of them; accounts are kept by memory.
+ */
+#ifndef VRAM_DAEMON_LEDGER_INNER_H
+#define VRAM_DAEMON_LEDGER_INNER_H
+
+#include "daemon/ledger.h"
+
+#define NO_GPU SIZE_MAX
+
+struct gpu_set {
+    uint64_t bits[LEDGER_GPUS / 64];
+};
+
+struct gpu {
+    char uuid[LEDGER_UUID_MAX];
+    size_t memory;
+    bool usable, current, uses_known;
+    uint64_t total_bytes, reserved_bytes, free_bytes, margin_bytes;
+    /* Of a memory, kept at its first GPU: */
+    uint64_t outstanding_bytes; /* of all owners; kept up to date by account_changed() */
+    uint64_t
+        lowered_ns; /* when less was promised last: what a sample begun before shows may rest on more */
+    bool unproven;           /* a process of unknown past was not watched long enough yet */
+    uint64_t doubt_since_ns; /* since when somebody without a lease grows; 0: nobody does */
+    uint32_t grower;
+    char grower_name[LEDGER_NAME_MAX];
+    uint32_t culprit; /* who most likely took what was promised */
+    char culprit_name[LEDGER_NAME_MAX];
+};
+
+/* What one owner was promised in one memory. */
+struct account {
+    size_t memory;
+    size_t leases;
+    int64_t base_bytes;
+    uint64_t unfilled_bytes, sizes_bytes; /* of the leases that are not filled; of all */
+    uint64_t used_bytes;                  /* by members, as of the last sample */
+    bool all_known;                       /* each of these is known */
+    bool held;                            /* by a member that is not the owner itself */
+    uint64_t outer;                       /* whose member the owner is; 0: nobody's */
+    uint64_t spilt_bytes;  /* what nested owners' members use beyond their own promises */
+    uint64_t inflow_bytes; /* the same, while it is reckoned */
+};
+
+struct owner {
+    uint64_t key;
+    size_t leases, requests;
+    bool ended;
+    uint64_t ended_ns;
+    size_t account_count;
+    struct account *accounts;
+};
+
+struct lease {
+    char id[LEDGER_ID_MAX];
+    uint64_t owner, holder, size_bytes, until_ns;
+    bool filled;
+    uint32_t state;
+    size_t gpu_count;
+    size_t *gpus;
+};
+
+struct waiter {
+    char id[LEDGER_ID_MAX];
+    char grows[LEDGER_ID_MAX]; /* the lease that is to grow; "": a new one */
+    uint64_t owner, size_bytes, margin_bytes;
+    uint32_t margin_millipercent, gpu_count;
+    bool any_gpu; /* all that there are, also those seen later */
+    struct gpu_set candidates;
+    bool waits, absent;
+    uint64_t arrived_ns, deadline_ns, lasts_ns;
+    unsigned passes;
+    uint32_t reason;
+    size_t nearest; /* or NO_GPU */
+    uint64_t missing_bytes;
+};
+
+/* The past of a process without a lease. */
+struct past {
+    size_t memory;
+    uint32_t pid;
+    uint64_t start_time;
+    uint64_t floor_bytes, floor_ns; /* growth is counted from here */
+    uint64_t last_bytes, last_ns;
+    uint64_t grew_ns;  /* 0: never */
+    uint64_t known_ns; /* since when it is watched without a gap */
+};
+
+struct ledger {
+    const struct ledger_ops *ops;
+    void *data;
+    size_t gpu_count;
+    struct gpu gpus[LEDGER_GPUS];
+    size_t owner_count, owner_room;
+    struct owner *owners; /* by key, ascending */
+    size_t lease_count, lease_room;
+    struct lease **leases;
+    size_t waiter_count, waiter_room;
+    struct waiter **waiters;
+    size_t *places; /* of the last sample's GPUs in `gpus`, or NO_GPU */
+    size_t past_count;
+    struct past *pasts;
+    uint64_t listed_ns; /* when processes were last looked at */
+    uint64_t grace_ns;  /* until when absent waiters may return; 0: there are none */
+    struct ledger_share shares[LEDGER_GPUS]; /* of the lease that is looked at */
+};
+
+static inline void gpu_set_add(struct gpu_set *set, size_t gpu)
+{
+    set->bits[gpu / 64] |= (uint64_t)1 << gpu % 64;
+}
+
+static inline bool gpu_set_has(const struct gpu_set *set, size_t gpu)
+{
+    return set->bits[gpu / 64] >> gpu % 64 & 1;
+}
+
+/* ---- ledger_account.c ---- */
+/* Room for one more element. 0 or -ENOMEM. */
+MUST_CHECK int ledger_make_room(void **array, size_t *room, size_t count, size_t size);
+#define LEDGER_MAKE_ROOM(array, room, count)                                                       \
+    ledger_make_room((void **)(void *)&(array), &(room), (count), sizeof(*(array)))
+size_t ledger_gpu(const struct ledger *ledger, const char *uuid); /* NO_GPU: not known */
+/* Makes it known. NO_GPU: the table is full. */
+size_t ledger_gpu_add(struct ledger *ledger, const char *uuid);
+struct owner *ledger_owner(const struct ledger *ledger, uint64_t key); /* NULL: not known */
+struct owner *ledger_owner_make(struct ledger *ledger, uint64_t key);  /* NULL: out of memory */
+/* Forgets an owner that has neither lease nor request. */
+void ledger_owner_forget(struct ledger *ledger, uint64_t key);
+struct account *ledger_account(const struct owner *owner, size_t memory);
+uint64_t account_outstanding(const struct account *account);
+/* What is used beyond all that was promised. */
+uint64_t account_excess(const struct account *account);
+/* Reckons a memory's outstanding sum anew. */
+void ledger_sum_up(struct ledger *ledger, size_t memory);
+void ledger_sum_up_all(struct ledger *ledger);
+struct lease *ledger_lease_of_id(const struct ledger *ledger, const char *id);
+/* Takes lease number `i` out; `why`: enum ledger_end. */
+void ledger_remove_lease(struct ledger *ledger, size_t i, uint32_t why);
+/* Less is promised on its GPUs from now on. */
+void ledger_lower(struct ledger *ledger, const struct lease *lease, uint64_t now_ns);
+/* One GPU less for a lease that has several. */
+void ledger_drop_share(struct ledger *ledger, struct lease *lease, size_t which);
+/* Books a lease that is complete but for its place in the list, with the bases for accounts that are
+ * new. Negative errno: nothing has changed. */
+MUST_CHECK int ledger_add_lease(struct ledger *ledger, struct lease *lease, const int64_t *bases);
+struct lease *lease_free(struct lease *lease);
+
+/* ---- ledger.c ---- */
+bool waiter_wants(const struct waiter *waiter, size_t gpu);
+bool waiters_overlap(const struct ledger *ledger, const struct waiter *a, const struct waiter *b);
+/* Takes a waiter out that was removed from the queue: its owner has a request less. */
+void ledger_forget_waiter(struct ledger *ledger, struct waiter *waiter);
+/* ---- ledger_look.c ---- */
+/* A lease as others see it, its shares in ledger->shares. */
+struct ledger_lease ledger_view(struct ledger *ledger, const struct lease *lease);
+
+/* ---- ledger_book.c ---- */
+MUST_CHECK int ledger_book(struct ledger *ledger, const struct ledger_sample *sample);
+/* What is an owner's base where it gets its first lease. */
+int64_t ledger_first_base(const struct ledger *ledger, const struct ledger_sample *sample,
+                          uint64_t owner, size_t memory);
+/* Books what members use, as the sample shows it, anew: somebody has become an owner. */
+void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample);
+
+/* ---- ledger_queue.c ---- */
+void ledger_decide(struct ledger *ledger, const struct ledger_sample *sample);
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+/* The order of the queue: who is answered, who is granted, who waits on and for what. */
+#include "daemon/ledger_inner.h"
+
+#include "common/size.h"
+#include "common/text.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A request's candidates, reckoned. */
+struct reckoning {
+    size_t count;
+    struct room rooms[LEDGER_GPUS];
+    size_t gpus[LEDGER_GPUS];
+    const char *uuids[LEDGER_GPUS];
+};
+
+/* What a pass over the queue has come to. */
+struct pass {
+    struct ledger *ledger;
+    const struct ledger_sample *sample;
+    struct gpu_set barred;    /* memories that somebody has been passed over for often enough */
+    struct gpu_set returning; /* memories that an absent waiter has a place before */
+    struct reckoning *all, *open;
+};
+
+/* ---- Reckoning ------------------------------------------------------------------------------- */
+
+static uint64_t margin_for(const struct waiter *waiter, const struct gpu *gpu)
+{
+    if (waiter->margin_millipercent) {
+        return gpu->total_bytes == VRAM_UNKNOWN
+                   ? VRAM_UNKNOWN
+                   : margin_of(gpu->total_bytes, waiter->margin_millipercent);
+    }
+    return waiter->margin_bytes == VRAM_UNKNOWN ? gpu->margin_bytes : waiter->margin_bytes;
+}
+
+/* What is outstanding counts in full, the asker's own too: a further lease comes on top of it. */
+static void reckon(const struct ledger *ledger, const struct waiter *waiter,
+                   struct reckoning *reckoning)
+{
+    reckoning->count = 0;
+    for (size_t i = 0; i < ledger->gpu_count; i++) {
+        const struct gpu *gpu = &ledger->gpus[i], *memory = &ledger->gpus[gpu->memory];
+        if (!waiter_wants(waiter, i)) {
+            continue;
+        }
+        reckoning->gpus[reckoning->count] = i;
+        reckoning->uuids[reckoning->count] = gpu->uuid;
+        reckoning->rooms[reckoning->count++] = (struct room){
+            .total_bytes = gpu->total_bytes,
+            .reserved_bytes = gpu->reserved_bytes,
+            .free_bytes = gpu->free_bytes,
+            .promised_bytes = memory->outstanding_bytes,
+            .margin_bytes = margin_for(waiter, gpu),
+            .pool = (uint32_t)gpu->memory,
+            .usable = gpu->usable,
+            .current = gpu->current,
+        };
+    }
+}
+
+static bool is_doubtful(const struct gpu *memory, uint64_t now_ns)
+{
+    return memory->doubt_since_ns && now_ns - memory->doubt_since_ns < LEDGER_DOUBT_MAX_NS;
+}
+
+/* The candidates that may be had now. */
+static void leave_open(const struct pass *pass, struct reckoning *open)
+{
+    const struct ledger *ledger = pass->ledger;
+    open->count = pass->all->count;
+    for (size_t i = 0; i < open->count; i++) {
+        open->gpus[i] = pass->all->gpus[i];
+        open->rooms[i] = pass->all->rooms[i];
+        size_t number = ledger->gpus[open->gpus[i]].memory;
+        const struct gpu *memory = &ledger->gpus[number];
+        bool closed = gpu_set_has(&pass->barred, number) || gpu_set_has(&pass->returning, number) ||
+                      memory->unproven || memory->lowered_ns >= pass->sample->begun_ns ||
+                      is_doubtful(memory, pass->sample->ended_ns);
+        open->rooms[i].usable = open->rooms[i].usable && !closed;
+    }
+}
+
+/* The candidate that lacks least. */
+static void find_nearest(struct waiter *waiter, const struct reckoning *reckoning)
+{
+    waiter->nearest = NO_GPU;
+    waiter->missing_bytes = VRAM_UNKNOWN;
+    for (size_t i = 0; i < reckoning->count; i++) {
+        const struct room *room = &reckoning->rooms[i];
+        if (room->usable && room->answer != ROOM_NEVER &&
+            (waiter->nearest == NO_GPU || room->shortfall_bytes < waiter->missing_bytes)) {
+            waiter->nearest = reckoning->gpus[i];
+            waiter->missing_bytes = room->shortfall_bytes;
+        }
+    }
+}
+
+/* Why it cannot have what there is room for. */
+static uint32_t reason_closed(const struct pass *pass)
+{
+    bool turn = false, returning = false;
+    for (size_t i = 0; i < pass->all->count; i++) {
+        size_t number = pass->ledger->gpus[pass->all->gpus[i]].memory;
+        turn |= gpu_set_has(&pass->barred, number);
+        returning |= gpu_set_has(&pass->returning, number);
+    }
+    return returning ? LEDGER_FOR_RETURN : turn ? LEDGER_FOR_TURN : LEDGER_FOR_QUIET;
+}
+
+/* Whether only a look is missing: at a process of unknown past, or after a promise that has just ended. */
+static bool is_look_wanted(const struct pass *pass)
+{
+    bool wanted = false;
+    for (size_t i = 0; i < pass->all->count; i++) {
+        const struct gpu *memory =
+            &pass->ledger->gpus[pass->ledger->gpus[pass->all->gpus[i]].memory];
+        wanted |= (memory->unproven || memory->lowered_ns >= pass->sample->begun_ns) &&
+                  !is_doubtful(memory, pass->sample->ended_ns) &&
+                  pass->all->rooms[i].answer == ROOM_FITS;
+    }
+    return wanted;
+}
+
+/* Whether some candidate does not tell its figures only for now. */
+static bool may_tell_later(const struct reckoning *reckoning)
+{
+    for (size_t i = 0; i < reckoning->count; i++) {
+        const struct room *room = &reckoning->rooms[i];
+        if (room->usable && room->answer == ROOM_CANNOT_TELL && !room->current) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Granting -------------------------------------------------------------------------------- */
+
+static void tell(struct pass *pass, const struct waiter *waiter, uint32_t verdict,
+                 const struct lease *lease)
+{
+    struct ledger *ledger = pass->ledger;
+    struct ledger_sum sum = {pass->all->count, pass->all->rooms, pass->all->uuids};
+    struct ledger_lease view = {0};
+    if (lease) {
+        view = ledger_view(ledger, lease);
+    }
+    ledger->ops->answer(ledger->data, waiter->id, verdict, lease ? &view : NULL, &sum);
+}
+
+/* The room that was chosen is shown as chosen where all candidates are shown. */
+static void copy_choice(struct pass *pass)
+{
+    for (size_t i = 0; i < pass->all->count; i++) {
+        pass->all->rooms[i].chosen = pass->open->rooms[i].chosen;
+    }
+}
+
+static struct lease *new_lease(const struct pass *pass, const struct waiter *waiter)
+{
+    const struct reckoning *open = pass->open;
+    struct lease *lease = calloc(1, sizeof(*lease));
+    size_t *gpus = calloc(waiter->gpu_count, sizeof(*gpus));
+    if (!lease || !gpus) {
+        free(lease);
+        free(gpus);
+        return NULL;
+    }
+    lease->gpus = gpus;
+    memcpy(lease->id, waiter->id, sizeof(lease->id));
+    lease->owner = waiter->owner;
+    lease->holder = pass->ledger->ops->holder(pass->ledger->data, waiter->owner);
+    lease->size_bytes = waiter->size_bytes;
+    lease->until_ns = waiter->lasts_ns == LEDGER_NEVER
+                          ? LEDGER_NEVER
+                          : room_sum(pass->sample->ended_ns, waiter->lasts_ns);
+    for (size_t i = 0; i < open->count && lease->gpu_count < waiter->gpu_count; i++) {
+        if (open->rooms[i].chosen) {
+            lease->gpus[lease->gpu_count++] = open->gpus[i];
+        }
+    }
+    return lease;
+}
+
+/* What is written down before anything is changed: the lease as it will be. */
+static int record_new(struct pass *pass, const struct lease *lease, int64_t *bases)
+{
+    struct ledger *ledger = pass->ledger;
+    const struct owner *owner = ledger_owner(ledger, lease->owner);
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        const struct gpu *gpu = &ledger->gpus[lease->gpus[i]];
+        const struct account *account = ledger_account(owner, gpu->memory);
+        bases[i] = account ? account->base_bytes
+                           : ledger_first_base(ledger, pass->sample, lease->owner, gpu->memory);
+        ledger->shares[i] = (struct ledger_share){
+            .uuid = gpu->uuid, .base_bytes = bases[i], .outstanding_bytes = lease->size_bytes};
+    }
+    struct ledger_lease view = {
+        .id = lease->id,
+        .owner = lease->owner,
+        .holder = lease->holder,
+        .size_bytes = lease->size_bytes,
+        .until_ns = lease->until_ns,
+        .gpu_count = lease->gpu_count,
+        .gpus = ledger->shares,
+    };
+    return ledger->ops->record(ledger->data, &view, false);
+}
+
+/* Returns the verdict. */
+static uint32_t grant_new(struct pass *pass, const struct waiter *waiter, struct lease **ret_lease)
+{
+    struct ledger *ledger = pass->ledger;
+    int64_t bases[LEDGER_GPUS];
+    struct lease *lease = new_lease(pass, waiter);
+    if (!lease) {
+        return LEDGER_UNRECORDED;
+    }
+    if (record_new(pass, lease, bases) < 0) {
+        (void)lease_free(lease);
+        return LEDGER_UNRECORDED;
+    }
+    if (ledger_add_lease(ledger, lease, bases) < 0) {
+        ledger->ops->ended(ledger->data, lease->id, LEDGER_RELEASED); /* it was written down */
+        (void)lease_free(lease);
+        return LEDGER_UNRECORDED;
+    }
+    ledger_book_uses(ledger, pass->sample);
+    *ret_lease = lease;
+    return LEDGER_GRANTED;
+}
+
+static void add_to_lease(struct ledger *ledger, struct lease *lease, int64_t bytes)
+{
+    const struct owner *owner = ledger_owner(ledger, lease->owner);
+    lease->size_bytes += (uint64_t)bytes;
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        size_t memory = ledger->gpus[lease->gpus[i]].memory;
+        struct account *account = ledger_account(owner, memory);
+        account->sizes_bytes += (uint64_t)bytes;
+        account->unfilled_bytes += lease->filled ? 0 : (uint64_t)bytes;
+        ledger_sum_up(ledger, memory);
+    }
+}
+
+/* More for a lease that is there. One whose owner had said that it is filled is no longer. */
+static uint32_t grant_more(struct pass *pass, const struct waiter *waiter, struct lease **ret_lease)
+{
+    struct ledger *ledger = pass->ledger;
+    struct lease *lease = ledger_lease_of_id(ledger, waiter->grows);
+    if (!lease) {
+        return LEDGER_NOT_NOW; /* it ended meanwhile */
+    }
+    if (lease
+            ->filled) { /* what it has allocated is in the base: the new part is all that is outstanding */
+        lease->filled = false;
+        for (size_t i = 0; i < lease->gpu_count; i++) {
+            struct account *account = ledger_account(ledger_owner(ledger, lease->owner),
+                                                     ledger->gpus[lease->gpus[i]].memory);
+            account->unfilled_bytes += lease->size_bytes;
+            account->base_bytes -= (int64_t)lease->size_bytes;
+        }
+    }
+    add_to_lease(ledger, lease, (int64_t)waiter->size_bytes);
+    struct ledger_lease view = ledger_view(ledger, lease);
+    if (ledger->ops->record(ledger->data, &view, true) < 0) {
+        add_to_lease(ledger, lease, -(int64_t)waiter->size_bytes);
+        return LEDGER_UNRECORDED;
+    }
+    ledger_book_uses(ledger, pass->sample);
+    *ret_lease = lease;
+    return LEDGER_GRANTED;
+}
+
+static void add_memories(const struct ledger *ledger, const struct waiter *waiter,
+                         struct gpu_set *set)
+{
+    for (size_t i = 0; i < ledger->gpu_count; i++) {
+        if (waiter_wants(waiter, i)) {
+            gpu_set_add(set, ledger->gpus[i].memory);
+        }
+    }
+}
+
+/* Those before it whose memory it has taken were passed over once more. */
+static void count_passes(struct pass *pass, size_t kept)
+{
+    struct ledger *ledger = pass->ledger;
+    struct gpu_set taken = {0};
+    for (size_t i = 0; i < pass->open->count; i++) {
+        if (pass->open->rooms[i].chosen) {
+            gpu_set_add(&taken, ledger->gpus[pass->open->gpus[i]].memory);
+        }
+    }
+    for (size_t i = 0; i < kept; i++) {
+        struct waiter *earlier = ledger->waiters[i];
+        bool passed = false;
+        for (size_t gpu = 0; !passed && gpu < ledger->gpu_count; gpu++) {
+            passed = waiter_wants(earlier, gpu) && gpu_set_has(&taken, ledger->gpus[gpu].memory);
+        }
+        earlier->passes += passed;
+        if (passed && earlier->passes >= LEDGER_PASSES) {
+            add_memories(ledger, earlier, &pass->barred);
+        }
+    }
+}
+
+/* ---- The queue ------------------------------------------------------------------------------- */
+
+/* Whoever holds something is answered at once: it must not wait for what it could itself give back. */
+static bool is_holder(const struct ledger *ledger, const struct waiter *waiter)
+{
+    const uint64_t keys[] = {waiter->owner, ledger->ops->holder(ledger->data, waiter->owner)};
+    for (size_t k = 0; k < ARRAY_LENGTH(keys); k++) {
+        const struct owner *owner = ledger_owner(ledger, keys[k]);
+        for (size_t i = 0; i < ledger->gpu_count; i++) {
+            if (waiter_wants(waiter, i) && ledger_account(owner, ledger->gpus[i].memory)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Decides about one request. True: it has been answered. */
+static bool consider(struct pass *pass, struct waiter *waiter, size_t kept)
+{
+    struct ledger *ledger = pass->ledger;
+    struct lease *lease = NULL;
+    if (waiter->absent || waiter->arrived_ns > pass->sample->begun_ns) {
+        waiter->reason = LEDGER_FOR_SAMPLE;
+        return false;
+    }
+    reckon(ledger, waiter, pass->all);
+    uint32_t answer =
+        room_decide(pass->all->rooms, pass->all->count, waiter->size_bytes, waiter->gpu_count);
+    find_nearest(waiter, pass->all);
+    if (answer == ROOM_NEVER && room_any_usable(pass->all->rooms, pass->all->count)) {
+        tell(pass, waiter, LEDGER_WILL_NEVER, NULL);
+        return true;
+    }
+    leave_open(pass, pass->open);
+    if (answer == ROOM_FITS && room_decide(pass->open->rooms, pass->open->count, waiter->size_bytes,
+                                           waiter->gpu_count) == ROOM_FITS) {
+        copy_choice(pass);
+        uint32_t verdict =
+            waiter->grows[0] ? grant_more(pass, waiter, &lease) : grant_new(pass, waiter, &lease);
+        if (verdict == LEDGER_GRANTED) {
+            count_passes(pass, kept);
+        }
+        tell(pass, waiter, verdict, lease);
+        return true;
+    }
+    bool unknown = answer == ROOM_CANNOT_TELL || answer == ROOM_NEVER; /* or none can be used */
+    waiter->reason = unknown                  ? LEDGER_FOR_GPU
+                     : answer == ROOM_NOT_NOW ? LEDGER_FOR_ROOM
+                                              : reason_closed(pass);
+    bool stays = waiter->waits && !is_holder(ledger, waiter);
+    if (unknown ? stays && may_tell_later(pass->all)
+                : stays || (answer == ROOM_FITS && is_look_wanted(pass))) {
+        return false;
+    }
+    tell(pass, waiter, unknown ? LEDGER_CANNOT_TELL : LEDGER_NOT_NOW, NULL);
+    return true;
+}
+
+void ledger_decide(struct ledger *ledger, const struct ledger_sample *sample)
+{
+    struct reckoning *both = malloc(2 * sizeof(*both));
+    struct pass pass = {.ledger = ledger, .sample = sample, .all = both, .open = both + 1};
+    if (!both) {
+        return; /* nobody is promised anything; the next sample may do better */
+    }
+    size_t kept = 0, count = ledger->waiter_count;
+    for (size_t i = 0; i < count; i++) {
+        struct waiter *waiter = ledger->waiters[i];
+        if (consider(&pass, waiter, kept)) {
+            ledger->waiters[i] = NULL;
+            ledger_forget_waiter(ledger, waiter);
+            continue;
+        }
+        ledger->waiters[i] = NULL;
+        ledger->waiters[kept++] = waiter;
+        if (waiter->absent) {
+            add_memories(ledger, waiter, &pass.returning);
+        } else if (waiter->passes >= LEDGER_PASSES) {
+            add_memories(ledger, waiter, &pass.barred);
+        }
+    }
+    ledger->waiter_count = kept;
+    free(both);
+}

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/* Leases: asking for them, changing and ending them. */
+#include "lib/daemon_call.h"
+#include "lib/daemon_start.h"
+#include "lib/lease_list.h"
+#include "lib/lease_record.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum { ID_LENGTH = 16, ID_BEGINNING = 4, TARGET_MAX = 64 };
+
+#define LEASES "/v1/leases"
+#define LONGEST_MS ((uint64_t)1 << 40) /* 34 years */
+
+/* ---- Ids ------------------------------------------------------------------------------------- */
+
+static int choose_id(char id[ID_LENGTH + 1], struct err *err)
+{
+    uint64_t number;
+    if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
+        return err_set(err, -EIO, "no_random", "no random number can be had: %s", strerror(errno));
+    }
+    (void)snprintf(id, ID_LENGTH + 1, "%016" PRIx64, number);
+    return 0;
+}
+
+/* Copies an id of at least `least` digits, in small letters. */
+static int read_id(const char *text, size_t least, char id[ID_LENGTH + 1], struct err *err)
+{
+    size_t length = strspn(text, "0123456789abcdefABCDEF");
+    if (text[length] || length < least || length > ID_LENGTH) {
+        return err_set(err, -EINVAL, "bad_id", "'%.40s' is not the id of a lease", text);
+    }
+    for (size_t i = 0; i <= length; i++) {
+        id[i] = (char)tolower((unsigned char)text[i]);
+    }
+    return 0;
+}
+
+/* ---- Verdicts -------------------------------------------------------------------------------- */
+
+static void read_verdict(struct wire *wire, const json_t *document)
+{
+    struct vram_verdict *to = WIRE_ARRAY(wire, struct vram_verdict, 1);
+    const json_t *lease = wire_object(wire, document, "lease");
+    const json_t *fit = wire_object(wire, document, "answer");
+    struct vram_lease *to_lease = lease ? WIRE_ARRAY(wire, struct vram_lease, 1) : NULL;
+    struct vram_verdict verdict = {
+        .answer = wire_word(wire, document, "verdict", lease_verdict_name, VRAM_TIMED_OUT + 1),
+        .message = wire_text(wire, document, "message"),
+        .lease = to_lease,
+        .fit = fit ? lease_record_fit(wire, fit) : NULL,
+    };
+    if (lease) {
+        struct vram_lease read = lease_record_lease(wire, lease);
+        if (to_lease) {
+            *to_lease = read;
+        }
+    }
+    /* Nobody may take a grant for one that names no lease, nor a word that is none for an answer. */
+    wire->bad = wire->bad || verdict.answer > VRAM_TIMED_OUT ||
+                !json_is_string(json_object_get(document, "message")) ||
+                (verdict.answer == VRAM_FITS && !lease);
+    if (to) {
+        *to = verdict;
+    }
+}
+
+/* The answer of a verdict's document, which is given back. */
+static int take_verdict(json_t *document, struct vram_verdict **ret_verdict, struct err *err)
+{
+    void *room;
+    int r = wire_read(document, read_verdict, &room);
+    json_decref(document);
+    if (r < 0) {
+        return daemon_call_bad(r, err);
+    }
+    struct vram_verdict *verdict = room;
+    int answer = (int)verdict->answer;
+    if (ret_verdict) {
+        *ret_verdict = verdict;
+    } else {
+        (void)vram_verdict_free(verdict);
+    }
+    return answer;
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+/* A request on its way. */
+struct asking {
+    struct vram *vram;
+    const struct vram_lease_request *request;
+    char id[ID_LENGTH + 1];
+    uint64_t begun_ns;
+    bool connected; /* a daemon has spoken to us */
+    struct patience patience;
+};
+
+static void write_texts(struct json *json, const char *key, const char *const *texts, size_t count)
+{
+    if (!texts) {
+        return;
+    }
+    json_array(json, key);
+    for (size_t i = 0; i < count; i++) {
+        json_text(json, NULL, texts[i]);
+    }
+    json_end_array(json);
+}
+
+/* Longer than anybody waits is for ever. */
+static void write_duration(struct json *json, const char *key, uint64_t ms)
+{
+    if (ms > LONGEST_MS) {
+        json_null(json, key);
+    } else {
+        json_number(json, key, ms);
+    }
+}
+
+static void write_known(struct json *json, const char *key, uint64_t number)
+{
+    if (number == VRAM_UNKNOWN) {
+        json_null(json, key);
+    } else {
+        json_number(json, key, number);
+    }
+}
+
+static void write_owner(struct json *json, int64_t pid)
+{
+    if (pid == VRAM_OWNER_PARENT) {
+        json_text(json, "owner", "parent");
+    } else if (pid > 0) {
+        json_object(json, "owner");
+        json_number(json, "pid", (uint64_t)pid);
+        json_end_object(json);
+    }
+}
+
+/* Which driver must be served: the one that was named. */
+static void write_driver(struct json *json, struct vram *vram)
+{
+    struct endpoint place;
+    if (strcmp(handle_driver_text(vram), "auto") != 0 &&
+        daemon_call_place(vram, &place, NULL) == 0) {
+        json_text(json, "driver", place.driver);
+    }
+}
+
+/* How long it may still wait; at least a moment, so that what comes too late is a time-out and no refusal. */
+static uint64_t wait_left_ms(const struct asking *asking)
+{
+    uint64_t timeout_ms = asking->request->timeout_ms;
+    uint64_t passed_ms = (clock_now_ns() - asking->begun_ns) / 1000000;
+    if (timeout_ms == 0 || timeout_ms == VRAM_UNKNOWN) {
+        return timeout_ms;
+    }
+    return passed_ms < timeout_ms ? timeout_ms - passed_ms : 1;
+}
+
+static char *write_request(const struct asking *asking, uint64_t wait_ms)
+{
+    const struct vram_lease_request *request = asking->request;
+    struct buf buf = BUF_INIT;
+    struct json json = JSON_INIT(&buf);
+    json_object(&json, NULL);
+    json_text(&json, "id", asking->id);
+    json_number(&json, "size_bytes", request->size_bytes);
+    json_number(&json, "gpu_count", request->gpu_count);
+    if (request->margin_millipercent) {
+        json_number(&json, "margin_millipercent", request->margin_millipercent);
+    } else {
+        write_known(&json, "margin_bytes", request->margin_bytes);
+    }
+    write_texts(&json, "candidates", request->candidates, request->candidate_count);
+    json_text(&json, "label", request->label);
+    write_owner(&json, request->owner_pid);
+    write_texts(&json, "members", request->members, request->member_count);
+    write_duration(&json, "wait_ms", wait_ms);
+    if (request->for_ms) {
+        write_duration(&json, "for_ms", request->for_ms);
+    }
+    write_driver(&json, asking->vram);
+    json_end_object(&json);
+    return buf_steal(&buf, NULL);
+}
+
+/* A line of the answer: tells how the request stands, if it is about that. */
+static bool hear(void *data, const char *line)
+{
+    struct asking *asking = data;
+    const struct vram_lease_request *request = asking->request;
+    json_t *document = json_loads(line, 0, NULL);
+    const json_t *waiting = json_object_get(document, "waiting");
+    const json_t *position = json_object_get(waiting, "position");
+    const char *waits_for = json_string_value(json_object_get(waiting, "waits_for"));
+    asking->connected = true;
+    asking->patience = (struct patience){0};
+    if (request->progress && json_is_integer(position) && json_integer_value(position) > 0) {
+        request->progress(request->data, (uint64_t)json_integer_value(position),
+                          waits_for ? waits_for : "");
+    }
+    json_decref(document);
+    return true;
+}
+
+static int ask_once(struct asking *asking, json_t **ret_document, struct err *err)
+{
+    uint64_t wait_ms = wait_left_ms(asking);
+    char *body = write_request(asking, wait_ms);
+    if (!body) {
+        return err_no_memory(err);
+    }
+    struct daemon_call call = {
+        .method = "POST",
+        .target = LEASES,
+        .body = body,
+        .wait_ms = wait_ms,
+        .line = wait_ms ? hear : NULL,
+        .data = asking,
+    };
+    int r = daemon_call_once(asking->vram, &call, ret_document, err);
+    free(body);
+    if (r == 0 && json_object_get(*ret_document, "waiting")) { /* it ended before its verdict */
+        json_decref(*ret_document);
+        return err_set(err, -ECONNRESET, "daemon_gone", "the daemon broke off");
+    }
+    return r;
+}
+
+/* Whether a failure is worth another try, after a nap; a daemon that this handle has started is started again. */
+static bool try_again(struct asking *asking, struct err *err)
+{
+    bool started = handle_may_start(asking->vram);
+    bool torn = err->result == -EPROTO && asking->connected;
+    if (!torn && !daemon_call_is_lost(err, asking->connected || started)) {
+        return false;
+    }
+    asking->connected = true;
+    if (!patience_lasts(&asking->patience)) {
+        return false;
+    }
+    return !started || daemon_start(asking->vram, 0, err) >= 0;
+}
+
+static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)
+{
+    json_t *document = NULL;
+    int r;
+    do {
+        r = ask_once(asking, &document, err);
+    } while (r < 0 && try_again(asking, err));
+    return r < 0 ? r : take_verdict(document, ret_verdict, err);
+}
+
+/* Sees to what the daemon cannot: what would be read beyond its end, or mean something else. */
+static int check(const struct vram_lease_request *request, struct err *err)
+{
+    if (!request->size_bytes || request->size_bytes > INT64_MAX) {
+        return err_set(err, -EINVAL, "bad_request", "a lease of no size, or of an impossible one");
+    }
+    if (!request->gpu_count) {
+        return err_set(err, -EINVAL, "bad_request", "a lease on no GPU");
+    }
+    if (request->candidates && !request->candidate_count) {
+        return err_set(err, -EINVAL, "bad_request", "a lease without a candidate");
+    }
+    if (request->owner_pid < VRAM_OWNER_PARENT) {
+        return err_set(err, -EINVAL, "bad_request", "%" PRId64 " is no process",
+                       request->owner_pid);
+    }
+    return 0;
+}
+
+int vram_lease_acquire(struct vram *vram, const struct vram_lease_request *request,
+                       struct vram_verdict **ret_verdict)
+{
+    struct vram_lease_request asked = VRAM_LEASE_REQUEST_INIT;
+    struct asking asking = {.vram = vram, .request = &asked, .begun_ns = clock_now_ns()};
+    struct err err = {0};
+    if (request->size < sizeof(request->size)) {
+        return handle_fail_with(vram, -EINVAL, "bad_request", "the request has no size of its own");
+    }
+    memcpy(&asked, request, request->size < sizeof(asked) ? request->size : sizeof(asked));
+    int r = check(&asked, &err);
+    if (r == 0) {
+        r = asked.id ? read_id(asked.id, ID_LENGTH, asking.id, &err) : choose_id(asking.id, &err);
+    }
+    if (r == 0) {
+        r = ask(&asking, ret_verdict, &err);
+    }
+    return r < 0 ? handle_fail(vram, &err) : r;
+}
+
+/* ---- Changing and ending --------------------------------------------------------------------- */
+
+static int call_lease(struct vram *vram, const char *method, const char *text, const char *body,
+                      json_t **ret_document, struct err *err)
+{
+    char id[ID_LENGTH + 1], target[TARGET_MAX];
+    int r = read_id(text, ID_BEGINNING, id, err);
+    if (r < 0) {
+        return r;
+    }
+    (void)snprintf(target, sizeof(target), LEASES "/%s", id);
+    struct daemon_call call = {.method = method, .target = target, .body = body};
+    return daemon_call(vram, &call, ret_document, err);
+}
+
+int vram_lease_end(struct vram *vram, const char *id)
+{
+    struct err err = {0};
+    json_t *document = NULL;
+    int r = call_lease(vram, "DELETE", id, NULL, &document, &err);
+    if (r < 0) {
+        return handle_fail(vram, &err);
+    }
+    const char *ended = json_string_value(json_object_get(document, "ended"));
+    r = ended && strcmp(ended, "request") == 0;
+    json_decref(document);
+    return r;
+}
+
+/* Sends a change, whose text it frees. */
+static int change(struct vram *vram, const char *id, char *body, struct vram_verdict **ret_verdict)
+{
+    struct err err = {0};
+    json_t *document = NULL;
+    int r = body ? call_lease(vram, "PATCH", id, body, &document, &err) : err_no_memory(&err);
+    free(body);
+    if (r == 0) {
+        r = take_verdict(document, ret_verdict, &err);
+    }
+    return r < 0 ? handle_fail(vram, &err) : r;
+}
+
+/* A change that is made or is an error. */
+static int change_surely(struct vram *vram, const char *id, struct buf *body)
+{
+    struct vram_verdict *verdict = NULL;
+    int r = change(vram, id, buf_steal(body, NULL), &verdict);
+    if (r > 0) {
+        r = handle_fail_with(vram, -EIO, "refused", verdict->message);
+    }
+    (void)vram_verdict_free(verdict);
+    return r;
+}
+
+int vram_lease_resize(struct vram *vram, const char *id, uint64_t size_bytes,
+                      struct vram_verdict **ret_verdict)
+{
+    struct buf body = BUF_INIT;
+    struct json json = JSON_INIT(&body);
+    json_object(&json, NULL);
+    json_number(&json, "size_bytes", size_bytes);
+    json_end_object(&json);
+    return change(vram, id, buf_steal(&body, NULL), ret_verdict);
+}
+
+int vram_lease_attach(struct vram *vram, const char *id, const char *member)
+{
+    struct buf body = BUF_INIT;
+    struct json json = JSON_INIT(&body);
+    json_object(&json, NULL);
+    json_array(&json, "attach");
+    json_text(&json, NULL, member);
+    json_end_array(&json);
+    json_end_object(&json);
+    return change_surely(vram, id, &body);
+}
+
+int vram_lease_filled(struct vram *vram, const char *id)
+{
+    struct buf body = BUF_INIT;
+    struct json json = JSON_INIT(&body);
+    json_object(&json, NULL);
+    json_bool(&json, "filled", true);
+    json_end_object(&json);
+    return change_surely(vram, id, &body);
+}
+
+int vram_lease_until(struct vram *vram, const char *id, uint64_t for_ms)
+{
+    struct buf body = BUF_INIT;
+    struct json json = JSON_INIT(&body);
+    json_object(&json, NULL);
+    write_duration(&json, "for_ms", for_ms);
+    json_end_object(&json);
+    return change_surely(vram, id, &body);
+}
+
+/* ---- The driver's upgrade -------------------------------------------------------------------- */
+
+static int order(struct vram *vram, const char *target)
+{
+    struct err err = {0};
+    json_t *document = NULL;
+    struct daemon_call call = {.method = "POST", .target = target};
+    int r = daemon_call(vram, &call, &document, &err);
+    json_decref(document);
+    return r < 0 ? handle_fail(vram, &err) : 0;
+}
+
+int vram_daemon_pause(struct vram *vram)
+{
+    return order(vram, "/v1/pause");
+}
+
+int vram_daemon_resume(struct vram *vram)
+{
+    return order(vram, "/v1/resume");
+}
