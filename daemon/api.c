@@ -129,6 +129,13 @@ static uint32_t wanted_take(const struct http_request *request)
     return take;
 }
 
+/* What a sample must have so that its figures and what is promised of them are of one moment. */
+static uint32_t needed_take(const struct daemon *daemon, const struct http_request *request)
+{
+    return wanted_take(request) |
+           (daemon->promises ? daemon->promises->take(daemon->promises_data) : 0);
+}
+
 /* How a snapshot looks to who asks for it. */
 struct view {
     struct daemon *daemon;
@@ -264,7 +271,7 @@ static void answer_fresh(struct daemon *daemon, struct http_request *request, ui
 {
     struct parked_wish wish = {
         .for_sample = true,
-        .take = wanted_take(request),
+        .take = needed_take(daemon, request),
         .timeout_ms = daemon->options.call_timeout_ns / 1000000 + LATE_MS,
         .answer = answer_sampled,
         .data = daemon,
@@ -288,7 +295,7 @@ static void answer_changed(void *data, struct http_request *request, enum parked
     (void)end;
     (void)sample;
     if (daemon->snapshot && !collector_is_paused(daemon->collector) &&
-        (wanted_take(request) & ~daemon->snapshot_take) == 0) {
+        (needed_take(daemon, request) & ~daemon->snapshot_take) == 0) {
         answer_figures(daemon, request, daemon->snapshot);
     } else {
         answer_fresh(daemon, request, 0);

@@ -31,6 +31,8 @@ struct promises_ops {
     const char *(*lease)(void *data, const struct vram_process *process);
     /* A sample came, whoever asked for it, or none did (sample->snapshot is NULL). */
     void (*sampled)(void *data, const struct sample *sample);
+    /* VRAM_TAKE_…: what samples must have while promises stand. */
+    uint32_t (*take)(void *data);
     /* How often samples must be taken now, and of what; 0: none is needed. */
     uint64_t (*poll_ns)(void *data, uint32_t *ret_take);
     /* Whether the daemon must stay: leases, waiters. */

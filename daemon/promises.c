@@ -389,6 +389,11 @@ static bool is_busy(void *data)
     return ledger_lease_count(promises->ledger) || ledger_waiter_count(promises->ledger);
 }
 
+static uint32_t take_needed(void *data)
+{
+    return is_busy(data) && promises_may(data) ? TAKE : 0;
+}
+
 static const char *trouble(void *data, const char **ret_message)
 {
     const struct promises *promises = data;
@@ -423,6 +428,7 @@ static const struct promises_ops ops = {
     .lease = lease,
     .sampled = sampled,
     .poll_ns = poll_ns,
+    .take = take_needed,
     .is_busy = is_busy,
     .trouble = trouble,
     .promising_changed = promising_changed,

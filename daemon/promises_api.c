@@ -691,9 +691,22 @@ static void answer_list(void *data, struct http_request *request, enum parked_en
     free(text);
 }
 
+/* What leases hold is told by a sample of now, where one can be had. */
 void promises_list(struct daemon *daemon, struct http_request *request)
 {
-    if (api_park(daemon, request, answer_list) == 0) {
+    struct parked_wish wish = {
+        .for_sample = true,
+        .take = daemon->promises->take(daemon->promises_data),
+        .timeout_ms = daemon->options.call_timeout_ns / 1000000,
+        .answer = answer_list,
+        .data = daemon,
+    };
+    if (api_park(daemon, request, answer_list) != 0) {
+        return;
+    }
+    if (wish.take && parking_add(daemon->parking, request, &wish) == 0) {
+        collector_ask(daemon->collector, wish.take);
+    } else {
         answer_list(daemon, request, PARKED_EPOCH, NULL);
     }
 }
