@@ -72,8 +72,8 @@ class Program:
     def start(self, *args, driver=None, env=None, **kwargs):
         kwargs.setdefault("stdout", subprocess.PIPE)
         kwargs.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen([VRAM, *args], env=self.environment(driver, env), stdin=subprocess.DEVNULL,
-                                **kwargs)
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen([VRAM, *args], env=self.environment(driver, env), **kwargs)
 
     def __call__(self, *args, driver=None, env=None, **kwargs):
         process = self.start(*args, driver=driver, env=env, **kwargs)
