@@ -122,11 +122,13 @@ int cli_fail_daemon(struct cli *cli, int result)
         const char *code;
         int status;
     } codes[] = {
-        {"not_found", STATUS_NO},  {"ambiguous", STATUS_USAGE},   {"bad_id", STATUS_USAGE},
-        {"no_gpu", STATUS_NO_GPU}, {"bad_request", STATUS_USAGE}, {"bad_driver", STATUS_USAGE},
+        {"not_found", STATUS_NO},      {"bad_id", STATUS_USAGE},     {"no_gpu", STATUS_NO_GPU},
+        {"bad_request", STATUS_USAGE}, {"bad_driver", STATUS_USAGE},
     };
     const char *code = vram_error_code(cli->vram);
-    int status = result == -ENODEV ? STATUS_NO_GPU : STATUS_FAILED;
+    int status = result == -ENODEV     ? STATUS_NO_GPU
+                 : result == -ENOTUNIQ ? STATUS_USAGE
+                                       : STATUS_FAILED;
     for (size_t i = 0; i < ARRAY_LENGTH(codes); i++) {
         if (strcmp(codes[i].code, code) == 0) {
             status = codes[i].status;

@@ -3,11 +3,9 @@
 #include "cli/command.h"
 
 #include "cli/fields.h"
-#include "cli/figures.h"
+#include "cli/lease_tables.h"
 #include "cli/session.h"
 #include "cli/stop.h"
-#include "cli/table.h"
-#include "cli/telling.h"
 #include "common/clock.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -21,188 +19,29 @@
 #define LOOK_MS 2000
 #define RETRY_NS ((uint64_t)500 * 1000000)
 
-enum { ID_SHOWN = 8, UUID_SHOWN = 12 };
-
-/* What is shown. */
-struct view {
-    struct cli *cli;
-    struct vram_lease_list *list; /* NULL: no daemon runs, so nothing is leased */
-    struct vram_snapshot
-        *snapshot; /* of the same moment, nearly: GPUs' numbers, processes' names; may be NULL */
-    uint64_t now_ns;
-};
-
-static void view_done(struct view *view)
+static void view_done(struct lease_view *view)
 {
     view->list = vram_lease_list_free(view->list);
     session_snapshot_done(&view->snapshot);
 }
 
-/* ---- Cells ----------------------------------------------------------------------------------- */
+/* ---- For people ------------------------------------------------------------------------------ */
 
-static void add_id(struct table *table, const char *id)
-{
-    char text[ID_SHOWN + 1];
-    (void)snprintf(text, sizeof(text), "%s", id ? id : "");
-    table_cell(table, id ? text : NULL);
-}
-
-static void add_number(struct table *table, uint64_t number)
-{
-    char text[24];
-    (void)snprintf(text, sizeof(text), "%" PRIu64, number);
-    table_cell(table, number == VRAM_UNKNOWN ? NULL : text);
-}
-
-static void add_bytes(struct table *table, uint64_t bytes)
-{
-    char text[FIGURE_MAX];
-    table_cell(table, figure_bytes(table->screen, bytes, text));
-}
-
-static void add_age(struct table *table, const struct view *view, uint64_t since_ns)
-{
-    char text[FIGURE_MAX];
-    bool known = since_ns != VRAM_UNKNOWN;
-    uint64_t age_ns = known && view->now_ns > since_ns ? view->now_ns - since_ns : 0;
-    table_cell(table, known ? figure_age(age_ns / 1000000, text) : NULL);
-}
-
-/* "0, 1": the GPUs' numbers, or the beginnings of their UUIDs where the snapshot has them not. */
-static void add_gpus(struct table *table, const struct view *view, const struct vram_lease *lease)
-{
-    struct buf text CLEANUP(buf_done) = BUF_INIT;
-    for (size_t i = 0; i < lease->gpu_count; i++) {
-        char label[GPU_LABEL_MAX];
-        const struct vram_gpu *gpu = session_find_gpu(view->snapshot, lease->gpus[i]);
-        if (gpu) {
-            (void)session_gpu_label(gpu, label);
-        } else {
-            (void)snprintf(label, sizeof(label), "%.*s", UUID_SHOWN, lease->gpus[i]);
-        }
-        buf_format(&text, "%s%s", i ? ", " : "", label);
-    }
-    table_cell(table, text.data);
-    table->failed = table->failed || text.failed;
-}
-
-static const struct vram_process *find_process(const struct view *view, uint64_t pid)
-{
-    size_t gpus = view->snapshot ? vram_snapshot_gpu_count(view->snapshot) : 0;
-    for (size_t i = 0; i < gpus; i++) {
-        const struct vram_gpu *gpu = vram_snapshot_gpu(view->snapshot, i);
-        for (size_t j = 0; j < gpu->process_count; j++) {
-            if (gpu->processes[j].pid == pid) {
-                return &gpu->processes[j];
-            }
-        }
-    }
-    return NULL;
-}
-
-/* "worker.py (4243), unit:x.service": all but the owner. */
-static void add_members(struct table *table, const struct view *view,
-                        const struct vram_lease *lease)
-{
-    struct buf text CLEANUP(buf_done) = BUF_INIT;
-    for (size_t i = 0; i < lease->member_count; i++) {
-        const struct vram_process *process = find_process(view, lease->members[i]);
-        if (lease->members[i] == lease->owner_pid) {
-            continue;
-        }
-        buf_text(&text, text.length ? ", " : "");
-        if (process) {
-            telling_name(&text, process);
-            buf_format(&text, " (%" PRIu64 ")", lease->members[i]);
-        } else {
-            buf_format(&text, "%" PRIu64, lease->members[i]);
-        }
-    }
-    for (size_t i = 0; i < lease->attached_count; i++) {
-        buf_format(&text, "%s%s", text.length ? ", " : "", lease->attached[i]);
-    }
-    table_cell(table, text.data);
-    table->failed = table->failed || text.failed;
-}
-
-/* ---- Tables ---------------------------------------------------------------------------------- */
-
-static void print_leases(const struct view *view)
-{
-    static const struct table_column columns[] = {
-        {"LEASE", TABLE_KEPT},
-        {"OWNER", TABLE_RIGHT},
-        {"USER", 0},
-        {"LABEL", TABLE_FLEXIBLE},
-        {"GPU", 0},
-        {"SIZE", TABLE_RIGHT},
-        {"HELD", TABLE_RIGHT},
-        {"OUTSTANDING", TABLE_RIGHT},
-        {"AGE", TABLE_RIGHT},
-        {"STATE", 0},
-        {"MEMBERS", TABLE_FLEXIBLE},
-    };
-    struct table table CLEANUP(table_done);
-    table_init(&table, cli_screen(view->cli), columns, ARRAY_LENGTH(columns));
-    for (size_t i = 0; i < vram_lease_list_count(view->list); i++) {
-        const struct vram_lease *lease = vram_lease_list_lease(view->list, i);
-        bool plain = lease->state == VRAM_LEASE_OK;
-        add_id(&table, lease->id);
-        add_number(&table, lease->owner_pid);
-        table_cell(&table, lease->user);
-        table_cell(&table, lease->label);
-        add_gpus(&table, view, lease);
-        add_bytes(&table, lease->size_bytes);
-        add_bytes(&table, lease->held_bytes);
-        add_bytes(&table, lease->outstanding_bytes);
-        add_age(&table, view, lease->since_ns);
-        table_cell(&table, plain ? NULL : vram_lease_state_name(lease->state));
-        add_members(&table, view, lease);
-    }
-    table_print(&table, &view->cli->out, 0);
-}
-
-static void print_waiters(const struct view *view)
-{
-    static const struct table_column columns[] = {
-        {"WAITING", TABLE_RIGHT},      {"ID", TABLE_KEPT},
-        {"PID", TABLE_RIGHT},          {"USER", 0},
-        {"LABEL", TABLE_FLEXIBLE},     {"GPUS", TABLE_RIGHT},
-        {"SIZE", TABLE_RIGHT},         {"AGE", TABLE_RIGHT},
-        {"WAITS FOR", TABLE_FLEXIBLE},
-    };
-    struct table table CLEANUP(table_done);
-    table_init(&table, cli_screen(view->cli), columns, ARRAY_LENGTH(columns));
-    for (size_t i = 0; i < vram_lease_list_waiter_count(view->list); i++) {
-        const struct vram_waiter *waiter = vram_lease_list_waiter(view->list, i);
-        add_number(&table, waiter->position);
-        add_id(&table, waiter->id);
-        add_number(&table, waiter->pid);
-        table_cell(&table, waiter->user);
-        table_cell(&table, waiter->label);
-        add_number(&table, waiter->gpu_count == 1 ? VRAM_UNKNOWN : waiter->gpu_count);
-        add_bytes(&table, waiter->size_bytes);
-        add_age(&table, view, waiter->since_ns);
-        table_cell(&table, waiter->waits_for);
-    }
-    table_print(&table, &view->cli->out, 0);
-}
-
-static void print_text(const struct view *view)
+static void print_text(const struct lease_view *view)
 {
     size_t leases = view->list ? vram_lease_list_count(view->list) : 0;
     size_t waiters = view->list ? vram_lease_list_waiter_count(view->list) : 0;
     if (leases > 0) {
-        print_leases(view);
+        lease_tables_leases(view);
     }
     if (waiters > 0) {
         buf_text(&view->cli->out, leases > 0 ? "\n" : "");
-        print_waiters(view);
+        lease_tables_waiters(view);
     }
 }
 
 /* What the tables do not say. */
-static void note_rest(const struct view *view)
+static void note_rest(const struct lease_view *view)
 {
     if (!view->list) {
         cli_note(view->cli, "nothing is leased: no daemon runs");
@@ -220,7 +59,7 @@ static void note_rest(const struct view *view)
 
 /* ---- For programs ---------------------------------------------------------------------------- */
 
-static int print_json(const struct view *view)
+static int print_json(const struct lease_view *view)
 {
     char *text = NULL;
     if (!view->list) {
@@ -247,7 +86,7 @@ static void add_list(struct buf *out, const char *const *texts, size_t count)
     out->failed = out->failed || list.failed;
 }
 
-static void print_csv(const struct view *view)
+static void print_csv(const struct lease_view *view)
 {
     struct buf *out = &view->cli->out;
     fields_csv_header(out, VRAM_OBJECT_LEASE);
@@ -265,7 +104,7 @@ static void print_csv(const struct view *view)
     }
 }
 
-static int print(struct view *view)
+static int print(struct lease_view *view)
 {
     struct timespec now;
     if (view->cli->format == FORMAT_JSON) {
@@ -290,7 +129,7 @@ static int print(struct view *view)
 
 static int show_once(struct cli *cli)
 {
-    struct view view CLEANUP(view_done) = {.cli = cli};
+    struct lease_view view CLEANUP(view_done) = {.cli = cli};
     int r = vram_leases(cli->vram, 0, 0, &view.list);
     if (r < 0 && r != -ENOTCONN) {
         return cli_fail_daemon(cli, r);
@@ -333,7 +172,7 @@ static bool is_news(struct watching *watching, const struct vram_lease_list *lis
 static int look(struct watching *watching, bool *ret_failed)
 {
     struct cli *cli = watching->cli;
-    struct view view CLEANUP(view_done) = {.cli = cli};
+    struct lease_view view CLEANUP(view_done) = {.cli = cli};
     bool redraw = cli->format == FORMAT_TEXT && cli_screen(cli)->terminal;
     int r = vram_leases(cli->vram, watching->epoch, LOOK_MS, &view.list);
     *ret_failed = r < 0;

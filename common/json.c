@@ -94,3 +94,9 @@ void json_null(struct json *json, const char *key)
     lead(json, key);
     buf_text(json->buf, "null");
 }
+
+void json_raw(struct json *json, const char *key, const char *text, size_t length)
+{
+    lead(json, key);
+    buf_add(json->buf, text, length);
+}

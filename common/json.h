@@ -36,5 +36,7 @@ void json_number(struct json *json, const char *key, uint64_t number);
 void json_signed(struct json *json, const char *key, int64_t number);
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
+/* A value that is JSON already. */
+void json_raw(struct json *json, const char *key, const char *text, size_t length);
 
 #endif

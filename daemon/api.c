@@ -5,6 +5,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "daemon/process.h"
+#include "daemon/promises.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -57,7 +58,7 @@ void api_write_daemon(struct daemon *daemon, struct json *json, const char *key)
     }
     json_number(json, "pid", (uint64_t)getpid());
     json_text(json, "version", vram_version());
-    json_text(json, "driver", daemon->options.driver_name);
+    json_text(json, "driver", daemon->options.endpoint->driver);
     json_bool(json, "promising", promising);
     json_text(json, "reason", reason);
     json_text(json, "message", reason ? message : NULL);
@@ -126,6 +127,13 @@ static uint32_t wanted_take(const struct http_request *request)
         (void)parse_take(text, &take); /* looked at when it arrived */
     }
     return take;
+}
+
+/* What a sample must have so that its figures and what is promised of them are of one moment. */
+static uint32_t needed_take(const struct daemon *daemon, const struct http_request *request)
+{
+    return wanted_take(request) |
+           (daemon->promises ? daemon->promises->take(daemon->promises_data) : 0);
 }
 
 /* How a snapshot looks to who asks for it. */
@@ -263,7 +271,7 @@ static void answer_fresh(struct daemon *daemon, struct http_request *request, ui
 {
     struct parked_wish wish = {
         .for_sample = true,
-        .take = wanted_take(request),
+        .take = needed_take(daemon, request),
         .timeout_ms = daemon->options.call_timeout_ns / 1000000 + LATE_MS,
         .answer = answer_sampled,
         .data = daemon,
@@ -287,7 +295,7 @@ static void answer_changed(void *data, struct http_request *request, enum parked
     (void)end;
     (void)sample;
     if (daemon->snapshot && !collector_is_paused(daemon->collector) &&
-        (wanted_take(request) & ~daemon->snapshot_take) == 0) {
+        (needed_take(daemon, request) & ~daemon->snapshot_take) == 0) {
         answer_figures(daemon, request, daemon->snapshot);
     } else {
         answer_fresh(daemon, request, 0);
@@ -442,10 +450,10 @@ static const struct route {
     const char *method, *path; /* a path that ends with a slash stands for all that begin so */
     void (*handle)(struct daemon *daemon, struct http_request *request);
 } routes[] = {
-    {"GET", "/v1/daemon", get_daemon},
-    {"GET", "/v1/snapshot", get_snapshot},
-    {"POST", "/v1/pause", post_pause},
-    {"POST", "/v1/resume", post_resume},
+    {"GET", "/v1/daemon", get_daemon},         {"GET", "/v1/snapshot", get_snapshot},
+    {"POST", "/v1/pause", post_pause},         {"POST", "/v1/resume", post_resume},
+    {"GET", "/v1/leases", promises_list},      {"POST", "/v1/leases", promises_ask},
+    {"PATCH", "/v1/leases/", promises_change}, {"DELETE", "/v1/leases/", promises_end},
 };
 
 static bool is_route(const struct route *route, const char *path)

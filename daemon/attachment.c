@@ -44,8 +44,8 @@ static int check_cgroup(const char *path)
     }
     while (*path) {
         size_t length = strcspn(path + 1, "/");
-        bool is_dots = (length == 1 && path[1] == '.') ||
-                       (length == 2 && path[1] == '.' && path[2] == '.');
+        bool is_dots =
+            (length == 1 && path[1] == '.') || (length == 2 && path[1] == '.' && path[2] == '.');
         if (*path != '/' || length == 0 || is_dots) {
             return -EINVAL;
         }
@@ -70,8 +70,8 @@ static int check_container(const char *id)
 
 static bool has_suffix(const char *unit)
 {
-    static const char *const suffixes[] = {".service", ".scope", ".slice", ".socket", ".mount",
-                                           ".swap"};
+    static const char *const suffixes[] = {".service", ".scope", ".slice",
+                                           ".socket",  ".mount", ".swap"};
     size_t length = strlen(unit);
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         size_t end = strlen(suffixes[i]);
@@ -172,8 +172,7 @@ static bool is_container(const char *id, const char *container)
 {
     size_t length = strlen(id);
     bool is_prefix = is_digits(id) && length >= CONTAINER_DIGITS_MIN;
-    return container && (is_prefix ? strncasecmp(id, container, length) == 0 &&
-                                         is_digits(container)
+    return container && (is_prefix ? strncasecmp(id, container, length) == 0 && is_digits(container)
                                    : strcmp(id, container) == 0);
 }
 

@@ -16,14 +16,15 @@
 /* In the order in which they count. */
 enum attachment_kind {
     ATTACHMENT_PID = 0,
-    ATTACHMENT_CGROUP = 1, /* a path below the root of the cgroups; what is below it belongs to it */
+    ATTACHMENT_CGROUP =
+        1, /* a path below the root of the cgroups; what is below it belongs to it */
     ATTACHMENT_CONTAINER = 2, /* its id, 12 digits of it or more, or its name in full */
     ATTACHMENT_UNIT = 3,      /* a systemd unit; without a suffix a service */
 };
 
 struct attachment {
     enum attachment_kind kind;
-    pid_t pid;                 /* of a pid: as the text has it, in whose namespace ever */
+    pid_t pid;                  /* of a pid: as the text has it, in whose namespace ever */
     char value[ATTACHMENT_MAX]; /* of the others */
 };
 

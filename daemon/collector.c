@@ -19,13 +19,14 @@
 #define SECOND_NS ((uint64_t)1000000000)
 #define MOST_LEFT 4 /* with so many that cannot be killed no further child is started */
 #define BACK_OFF_MAX_S 30
-#define PAUSE_KILL_S 2
+#define PAUSE_KILL_S 1
 
 /* A child process, from its start until it was waited for. */
 struct child {
     struct collector *collector;
     pid_t pid;
-    bool left; /* killed, and nobody waits for it */
+    bool left;   /* killed, and nobody waits for it */
+    bool killed; /* because it did not end when it was told to */
     struct process_watch *watch;
     struct bufferevent *bev;
     struct child *next; /* of those left */
@@ -367,20 +368,30 @@ bool collector_is_asked(const struct collector *collector)
 
 /* ---- Pause ----------------------------------------------------------------------------------- */
 
+static const struct timeval pause_limit = {PAUSE_KILL_S, 0};
+
+/* It does not end by itself, then not when it is killed. */
 static void on_pause_overdue(evutil_socket_t none, short what, void *data)
 {
     struct collector *collector = data;
+    struct child *child = collector->child;
     (void)none;
     (void)what;
-    if (collector->paused && collector->child) {
-        leave(collector, collector->child);
+    if (!collector->paused || !child) {
+        return;
+    }
+    if (!child->killed) {
+        child->killed = true;
+        (void)kill(child->pid, SIGKILL);
+        (void)event_add(collector->on_pause_overdue, &pause_limit);
+    } else {
+        leave(collector, child);
         paused_now(collector);
     }
 }
 
 void collector_pause(struct collector *collector, collector_paused_function paused, void *data)
 {
-    static const struct timeval limit = {PAUSE_KILL_S, 0};
     collector->paused = true;
     collector->on_paused = paused;
     collector->paused_data = data;
@@ -393,7 +404,7 @@ void collector_pause(struct collector *collector, collector_paused_function paus
         paused_now(collector);
     } else {
         hang_up(collector->child);
-        (void)event_add(collector->on_pause_overdue, &limit);
+        (void)event_add(collector->on_pause_overdue, &pause_limit);
     }
 }
 

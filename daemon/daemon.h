@@ -9,6 +9,7 @@
 #ifndef VRAM_DAEMON_DAEMON_H
 #define VRAM_DAEMON_DAEMON_H
 
+#include "common/endpoint.h"
 #include "common/json.h"
 #include "daemon/collector.h"
 #include "daemon/grantor.h"
@@ -30,6 +31,8 @@ struct promises_ops {
     const char *(*lease)(void *data, const struct vram_process *process);
     /* A sample came, whoever asked for it, or none did (sample->snapshot is NULL). */
     void (*sampled)(void *data, const struct sample *sample);
+    /* VRAM_TAKE_…: what samples must have while promises stand. */
+    uint32_t (*take)(void *data);
     /* How often samples must be taken now, and of what; 0: none is needed. */
     uint64_t (*poll_ns)(void *data, uint32_t *ret_take);
     /* Whether the daemon must stay: leases, waiters. */
@@ -46,12 +49,12 @@ struct promises_ops {
 };
 
 struct daemon_options {
-    const char *driver;      /* as given; NULL: the environment's */
-    const char *driver_name; /* as it is told: "nvml", "sim:rtx4090@default" */
-    const char *socket;
-    uint64_t linger_ns; /* ends after so long without use; 0: never */
+    const char *driver;              /* as given; NULL: the environment's */
+    const struct endpoint *endpoint; /* its socket, its journal, the driver's canonical name */
+    uint64_t linger_ns;              /* ends after so long without use; 0: never */
     uint64_t call_timeout_ns;
     uint64_t margin_bytes;
+    size_t requests_max; /* leases and requests together */
 };
 
 struct daemon {

@@ -38,6 +38,7 @@ void ledger_free(struct ledger *ledger)
     free(ledger->waiters);
     free(ledger->owners);
     free(ledger->pasts);
+    free(ledger->places);
     free(ledger);
 }
 

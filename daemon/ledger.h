@@ -12,10 +12,10 @@
  *     outstanding = sum over owners of max(0, base + sizes of their leases - used by their members)
  *     granted     where size <= free - outstanding - margin
  *
- * `base` is what the members used at their owner's first grant, lowered whenever they use less. A nested
- * owner (a member of another's lease that asks for one of its own) takes its memory along: the outer base
- * falls by as much, so that what is promised to the outer one neither grows nor shrinks by it. What a nested
- * owner's members use beyond their own promise counts as used by the outer one's.
+ * `base` is what the members used at their owner's first grant, lowered whenever they use less. A nested owner (a
+ * member of another's lease that has one of its own) begins at 0: what it used before was promised to the outer
+ * one. What a nested owner's members use beyond their own promise counts as used by the outer one's, so that
+ * the two together have what both were promised.
  */
 #ifndef VRAM_DAEMON_LEDGER_H
 #define VRAM_DAEMON_LEDGER_H
@@ -246,7 +246,7 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i);
 int ledger_find_lease(const struct ledger *ledger, const char *id);
 int ledger_find_waiter(const struct ledger *ledger, const char *id);
 
-/* All that is outstanding in this GPU's memory; what of it is one owner's. */
+/* All that is outstanding in this GPU's memory; what of it is one owner's, and of those around it. */
 uint64_t ledger_outstanding(const struct ledger *ledger, const char *uuid);
 uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, uint64_t owner);
 /* Whether the owner has a lease or a request. */

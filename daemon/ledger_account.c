@@ -179,19 +179,6 @@ void ledger_sum_up_all(struct ledger *ledger)
     }
 }
 
-/* Gives the memory that a nested owner took along back to the outer one's account. */
-static void move_out(struct ledger *ledger, const struct account *account)
-{
-    struct account *outer = ledger_account(ledger_owner(ledger, account->outer), account->memory);
-    if (outer && account->moved_bytes) {
-        uint64_t used = account->used_bytes;
-        outer->base_bytes += (int64_t)(used < account->moved_bytes ? used : account->moved_bytes);
-        outer->used_bytes += used;
-        ledger->ops->base(ledger->data, account->outer, ledger->gpus[account->memory].uuid,
-                          outer->base_bytes);
-    }
-}
-
 /* Takes one share of a lease off its owner's account there. */
 static void debit(struct ledger *ledger, const struct lease *lease, size_t gpu)
 {
@@ -204,7 +191,6 @@ static void debit(struct ledger *ledger, const struct lease *lease, size_t gpu)
     account->sizes_bytes -= lease->size_bytes;
     account->unfilled_bytes -= lease->filled ? 0 : lease->size_bytes;
     if (--account->leases == 0) {
-        move_out(ledger, account);
         *account = owner->accounts[--owner->account_count];
     }
     ledger_sum_up(ledger, memory);

@@ -131,9 +131,9 @@ static void clear_uses(struct ledger *ledger)
     }
 }
 
-static void book_uses(struct ledger *ledger, const struct ledger_sample *sample,
-                      const size_t *places)
+static void book_uses(struct ledger *ledger, const struct ledger_sample *sample)
 {
+    const size_t *places = ledger->places;
     for (size_t i = 0; i < sample->use_count; i++) {
         const struct ledger_use *use = &sample->uses[i];
         if (places[use->gpu] == NO_GPU) {
@@ -223,50 +223,29 @@ static void lower_bases(struct ledger *ledger, uint64_t now_ns)
     }
 }
 
-uint64_t ledger_used_by(const struct ledger *ledger, const struct ledger_sample *sample,
-                        uint64_t owner, size_t memory)
+/* What already counts for an outer lease was promised there: it is no base of its own. */
+int64_t ledger_first_base(const struct ledger *ledger, const struct ledger_sample *sample,
+                          uint64_t owner, size_t memory)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < sample->use_count; i++) {
         const struct ledger_use *use = &sample->uses[i];
-        size_t gpu = ledger_gpu(ledger, sample->gpus[use->gpu].uuid);
+        size_t gpu = ledger->places[use->gpu];
         uint64_t used = believed(use->used_bytes);
         if (use->owner == owner && gpu != NO_GPU && ledger->gpus[gpu].memory == memory &&
-            used != VRAM_UNKNOWN) {
+            used != VRAM_UNKNOWN && !ledger_account(ledger_owner(ledger, use->outer), memory)) {
             sum += used;
         }
     }
-    return sum;
+    return (int64_t)sum;
 }
 
-void ledger_move_in(struct ledger *ledger, const struct ledger_sample *sample, uint64_t key,
-                    size_t memory)
+void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample)
 {
-    struct account *account = ledger_account(ledger_owner(ledger, key), memory);
-    for (size_t i = 0; i < sample->use_count; i++) {
-        const struct ledger_use *use = &sample->uses[i];
-        size_t gpu = ledger_gpu(ledger, sample->gpus[use->gpu].uuid);
-        uint64_t used = believed(use->used_bytes);
-        if (use->owner != key || gpu == NO_GPU || ledger->gpus[gpu].memory != memory) {
-            continue;
-        }
-        account->held |= !use->is_owner;
-        account->all_known &= used != VRAM_UNKNOWN;
-        if (used == VRAM_UNKNOWN) {
-            continue;
-        }
-        account->used_bytes += used;
-        struct account *outer = ledger_account(ledger_owner(ledger, use->outer), memory);
-        if (outer && account->outer == use->outer) {
-            account->moved_bytes += used;
-            outer->base_bytes -= (int64_t)used;
-            outer->used_bytes = room_difference(outer->used_bytes, used);
-        }
-    }
-    if (account->moved_bytes) {
-        ledger->ops->base(ledger->data, account->outer, ledger->gpus[memory].uuid,
-                          ledger_account(ledger_owner(ledger, account->outer), memory)->base_bytes);
-    }
+    clear_uses(ledger);
+    book_uses(ledger, sample);
+    spill(ledger);
+    ledger_sum_up_all(ledger);
 }
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
@@ -484,22 +463,20 @@ static void judge_leases(struct ledger *ledger, const struct ledger_sample *samp
 int ledger_book(struct ledger *ledger, const struct ledger_sample *sample)
 {
     size_t memories[LEDGER_GPUS];
-    size_t *places = calloc(sample->gpu_count ? sample->gpu_count : 1, sizeof(*places));
+    size_t *places = reallocarray(ledger->places, sample->gpu_count + 1, sizeof(*places));
     if (!places) {
         return -ENOMEM;
     }
+    ledger->places = places;
     place_gpus(ledger, sample, places, memories);
     int r = follow_memories(ledger, memories);
     r = r < 0 ? r : watch_growth(ledger, sample, places);
     if (r == 0) {
-        clear_uses(ledger);
-        book_uses(ledger, sample, places);
-        spill(ledger);
+        ledger_book_uses(ledger, sample);
         lower_bases(ledger, sample->ended_ns);
         ledger_sum_up_all(ledger);
         end_abandoned(ledger, sample);
         judge_leases(ledger, sample);
     }
-    free(places);
     return r;
 }

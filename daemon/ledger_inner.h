@@ -49,7 +49,6 @@ struct account {
     bool all_known;                       /* each of these is known */
     bool held;                            /* by a member that is not the owner itself */
     uint64_t outer;                       /* whose member the owner is; 0: nobody's */
-    uint64_t moved_bytes;                 /* what was taken along from that one */
     uint64_t spilt_bytes;  /* what nested owners' members use beyond their own promises */
     uint64_t inflow_bytes; /* the same, while it is reckoned */
 };
@@ -109,6 +108,7 @@ struct ledger {
     struct lease **leases;
     size_t waiter_count, waiter_room;
     struct waiter **waiters;
+    size_t *places; /* of the last sample's GPUs in `gpus`, or NO_GPU */
     size_t past_count;
     struct past *pasts;
     uint64_t listed_ns; /* when processes were last looked at */
@@ -168,12 +168,11 @@ struct ledger_lease ledger_view(struct ledger *ledger, const struct lease *lease
 
 /* ---- ledger_book.c ---- */
 MUST_CHECK int ledger_book(struct ledger *ledger, const struct ledger_sample *sample);
-/* What members of an owner without an account use in a memory, as a sample shows it. */
-uint64_t ledger_used_by(const struct ledger *ledger, const struct ledger_sample *sample,
-                        uint64_t owner, size_t memory);
-/* An owner that becomes one takes what its members use along from those whose members they were. */
-void ledger_move_in(struct ledger *ledger, const struct ledger_sample *sample, uint64_t owner,
-                    size_t memory);
+/* What is an owner's base where it gets its first lease. */
+int64_t ledger_first_base(const struct ledger *ledger, const struct ledger_sample *sample,
+                          uint64_t owner, size_t memory);
+/* Books what members use, as the sample shows it, anew: somebody has become an owner. */
+void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample);
 
 /* ---- ledger_queue.c ---- */
 void ledger_decide(struct ledger *ledger, const struct ledger_sample *sample);

@@ -94,7 +94,7 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i)
     const struct gpu *memory = nearest ? &ledger->gpus[nearest->memory] : NULL;
     size_t position = 1;
     for (size_t j = 0; j < i; j++) {
-        position += waiters_overlap(ledger, waiter, ledger->waiters[j]);
+        position += ledger->waiters[j] && waiters_overlap(ledger, waiter, ledger->waiters[j]);
     }
     return (struct ledger_waiter){
         .id = waiter->id,
@@ -148,10 +148,18 @@ uint64_t ledger_outstanding(const struct ledger *ledger, const char *uuid)
 uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, uint64_t owner)
 {
     size_t gpu = ledger_gpu(ledger, uuid);
-    const struct account *account =
-        gpu == NO_GPU ? NULL
-                      : ledger_account(ledger_owner(ledger, owner), ledger->gpus[gpu].memory);
-    return account ? account_outstanding(account) : 0;
+    uint64_t sum = 0;
+    /* Owners around owners: as many as there are, in case they should go in a circle. */
+    for (size_t n = 0; gpu != NO_GPU && owner && n < ledger->owner_count; n++) {
+        const struct account *account =
+            ledger_account(ledger_owner(ledger, owner), ledger->gpus[gpu].memory);
+        if (!account) {
+            break;
+        }
+        sum += account_outstanding(account);
+        owner = account->outer;
+    }
+    return sum;
 }
 
 bool ledger_knows(const struct ledger *ledger, uint64_t owner)

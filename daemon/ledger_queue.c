@@ -193,9 +193,8 @@ static int record_new(struct pass *pass, const struct lease *lease, int64_t *bas
     for (size_t i = 0; i < lease->gpu_count; i++) {
         const struct gpu *gpu = &ledger->gpus[lease->gpus[i]];
         const struct account *account = ledger_account(owner, gpu->memory);
-        bases[i] = account
-                       ? account->base_bytes
-                       : (int64_t)ledger_used_by(ledger, pass->sample, lease->owner, gpu->memory);
+        bases[i] = account ? account->base_bytes
+                           : ledger_first_base(ledger, pass->sample, lease->owner, gpu->memory);
         ledger->shares[i] = (struct ledger_share){
             .uuid = gpu->uuid, .base_bytes = bases[i], .outstanding_bytes = lease->size_bytes};
     }
@@ -216,7 +215,6 @@ static uint32_t grant_new(struct pass *pass, const struct waiter *waiter, struct
 {
     struct ledger *ledger = pass->ledger;
     int64_t bases[LEDGER_GPUS];
-    bool new_account[LEDGER_GPUS] = {false};
     struct lease *lease = new_lease(pass, waiter);
     if (!lease) {
         return LEDGER_UNRECORDED;
@@ -225,22 +223,12 @@ static uint32_t grant_new(struct pass *pass, const struct waiter *waiter, struct
         (void)lease_free(lease);
         return LEDGER_UNRECORDED;
     }
-    const struct owner *owner = ledger_owner(ledger, lease->owner);
-    for (size_t i = 0; i < lease->gpu_count; i++) {
-        new_account[i] = !ledger_account(owner, ledger->gpus[lease->gpus[i]].memory);
-    }
     if (ledger_add_lease(ledger, lease, bases) < 0) {
         ledger->ops->ended(ledger->data, lease->id, LEDGER_RELEASED); /* it was written down */
         (void)lease_free(lease);
         return LEDGER_UNRECORDED;
     }
-    for (size_t i = 0; i < lease->gpu_count; i++) {
-        size_t memory = ledger->gpus[lease->gpus[i]].memory;
-        if (new_account[i]) {
-            ledger_move_in(ledger, pass->sample, lease->owner, memory);
-        }
-        ledger_sum_up(ledger, memory);
-    }
+    ledger_book_uses(ledger, pass->sample);
     *ret_lease = lease;
     return LEDGER_GRANTED;
 }
@@ -282,6 +270,7 @@ static uint32_t grant_more(struct pass *pass, const struct waiter *waiter, struc
         add_to_lease(ledger, lease, -(int64_t)waiter->size_bytes);
         return LEDGER_UNRECORDED;
     }
+    ledger_book_uses(ledger, pass->sample);
     *ret_lease = lease;
     return LEDGER_GRANTED;
 }

@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
+#include "daemon/promises.h"
 #include "daemon/ready.h"
 
 #include <errno.h>
@@ -25,13 +26,13 @@
 #define DESCRIPTORS_PER_CONNECTION 4 /* itself, its peer's pidfd, its owner's, one to spare */
 #define DEFAULT_CALL_TIMEOUT_NS ((uint64_t)10000000000)
 #define SECOND_NS ((uint64_t)1000000000)
-#define PATH_MAX_HERE 256
+#define SYSTEM_SOCKET "/run/vram/vram.sock"
 
 /* What main owns beside the daemon's parts. */
 struct program {
     struct daemon daemon;
     struct options options;
-    char socket[PATH_MAX_HERE], lock[PATH_MAX_HERE], lock_name[128];
+    struct endpoint endpoint;
     int listening;
     bool is_private;
     struct event *on_term, *on_int, *on_hup, *on_second;
@@ -192,7 +193,8 @@ static int make_parts(struct program *program)
     if (!(daemon->base = event_base_new()) || figures_init(daemon) < 0 ||
         !(daemon->collector = collector_new(daemon->base, &collector, figures_sampled, daemon)) ||
         !(daemon->http = http_server_new(daemon->base, connections_max(), api_handle, daemon)) ||
-        !(daemon->grantor = grantor_new(daemon->base, program->lock_name, on_grantor, daemon))) {
+        !(daemon->grantor =
+              grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon))) {
         return -ENOMEM;
     }
     program->on_term = evsignal_new(daemon->base, SIGTERM, on_signal, program);
@@ -215,8 +217,8 @@ static int make_parts(struct program *program)
 static int take_place(struct program *program, char *message, size_t size)
 {
     struct place_options options = {
-        .socket = program->socket,
-        .lock = program->lock,
+        .socket = program->endpoint.socket,
+        .lock = program->endpoint.lock,
         .is_private = program->is_private,
         .listening = program->listening,
         .moved = on_moved,
@@ -236,6 +238,7 @@ static void free_parts(struct program *program)
 {
     struct daemon *daemon = &program->daemon;
     daemon->http = http_server_free(daemon->http);
+    promises_close(daemon);
     figures_done(daemon);
     daemon->collector = collector_free(daemon->collector);
     daemon->grantor = grantor_free(daemon->grantor);
@@ -254,45 +257,49 @@ static void free_parts(struct program *program)
 
 /* ---- Where ----------------------------------------------------------------------------------- */
 
-/* Where the socket is, and so the files beside it. 0 or an exit status. */
-static int choose_place(struct program *program)
+/* What is wrong with where it should be. Returns an exit status. */
+static int fail_place(const struct program *program, int r)
 {
-    const char *given = program->options.socket ? program->options.socket : getenv("VRAM_SOCKET");
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
-    int length;
-    program->is_private = geteuid() != 0;
-    if (program->listening >= 0) {
-        length = place_path_of(program->listening, program->socket, sizeof(program->socket));
-    } else if (given && given[0]) {
-        length = snprintf(program->socket, sizeof(program->socket), "%s", given);
-    } else if (!program->is_private) {
-        length = snprintf(program->socket, sizeof(program->socket), "/run/vram/vram.sock");
-    } else if (runtime && runtime[0] == '/') {
-        length = snprintf(program->socket, sizeof(program->socket), "%s/vram/vram.sock", runtime);
-    } else {
-        length = snprintf(program->socket, sizeof(program->socket), "/tmp/vram-%lu/vram.sock",
-                          (unsigned long)geteuid());
-    }
-    size_t stem = strlen(program->socket);
-    stem -= stem > 5 && strcmp(program->socket + stem - 5, ".sock") == 0 ? 5 : 0;
-    if (length < 0 || (size_t)length >= sizeof(program->socket) ||
-        stem + sizeof(".lock") > sizeof(program->lock)) {
+    const char *driver = program->options.driver ? program->options.driver : getenv("VRAM_DRIVER");
+    if (r == -ENOTCONN) {
+        log_line(LOG_LINE_ERROR, "VRAM_SOCKET is none; name a socket, or unset it");
+    } else if (r == -ENAMETOOLONG) {
         log_line(LOG_LINE_ERROR, "the socket's path is too long");
-        return STATUS_FAILED;
+    } else {
+        log_line(LOG_LINE_ERROR, "%s names no driver, or the socket's path is not absolute",
+                 driver ? driver : "auto");
     }
-    (void)snprintf(program->lock, sizeof(program->lock), "%.*s.lock", (int)stem, program->socket);
-    return 0;
+    return STATUS_USAGE;
 }
 
-static void choose_driver(struct program *program)
+/* Where the socket is, and so the files beside it; and which driver is served. 0 or an exit status. */
+static int choose_place(struct program *program)
 {
-    struct daemon_options *options = &program->daemon.options;
+    static char given[ENDPOINT_SOCKET_MAX];
+    struct endpoint_environment environment = endpoint_environment();
     const char *driver = program->options.driver ? program->options.driver : getenv("VRAM_DRIVER");
-    options->driver = program->options.driver;
-    options->driver_name = driver && strncmp(driver, "sim:", 4) == 0 ? driver : "nvml";
-    bool is_simulated = options->driver_name == driver;
-    (void)snprintf(program->lock_name, sizeof(program->lock_name), "vram-promises%s%s",
-                   is_simulated ? "-" : "", is_simulated ? driver + 4 : "");
+    bool is_root = environment.uid == 0;
+    driver = driver && driver[0] ? driver : "auto";
+    if (program->listening >= 0) {
+        if (place_path_of(program->listening, given, sizeof(given)) < 0) {
+            return fail_place(program, -EINVAL);
+        }
+        environment.vram_socket = given;
+    } else if (program->options.socket) {
+        environment.vram_socket = program->options.socket;
+    } else if (is_root && strncmp(driver, "sim:", 4) != 0 &&
+               !(environment.vram_socket && environment.vram_socket[0])) {
+        environment.vram_socket =
+            SYSTEM_SOCKET; /* which clients look for first, and find if it is there */
+    }
+    int r = endpoint_find(driver, &environment, &program->endpoint);
+    if (r < 0) {
+        return fail_place(program, r);
+    }
+    program->is_private = program->listening < 0 && !(is_root && program->endpoint.named);
+    program->daemon.options.driver = program->options.driver;
+    program->daemon.options.endpoint = &program->endpoint;
+    return 0;
 }
 
 /* ---- The run --------------------------------------------------------------------------------- */
@@ -314,12 +321,13 @@ static int serve(struct program *program)
     char message[512] = "out of memory";
     int r = make_parts(program);
     r = r < 0 ? r : take_place(program, message, sizeof(message));
+    r = r < 0 ? r : promises_open(daemon, program->options.forget);
     if (r < 0) {
         log_line(LOG_LINE_ERROR, "%s", message);
         ready_tell(program->options.ready_fd, message);
         return STATUS_FAILED;
     }
-    log_line(LOG_LINE_INFO, "serving %s on %s", daemon->options.driver_name, program->socket);
+    log_line(LOG_LINE_INFO, "serving %s on %s", program->endpoint.driver, program->endpoint.socket);
     ready_tell(program->options.ready_fd, "ready");
     ready_notify("READY=1");
     daemon->last_use_ns = clock_now_ns();
@@ -355,14 +363,13 @@ int main(int argc, char **argv)
     if (status != 0) {
         return status;
     }
-    choose_driver(&program);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     daemon->since_ns = (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
     daemon->epoch = daemon->since_ns / 1000; /* no epoch of a daemon before this one */
-    daemon->options.socket = program.socket;
     daemon->options.linger_ns = program.options.linger_ns;
     daemon->options.call_timeout_ns = call_timeout_ns();
     daemon->options.margin_bytes = VRAM_DEFAULT_MARGIN_BYTES;
+    daemon->options.requests_max = 8192;
     status = serve(&program);
     free_parts(&program);
     return status;

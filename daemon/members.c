@@ -35,7 +35,7 @@ struct node {
     struct node *parent;
     pid_t pid;
     uint64_t start_time;
-    size_t references; /* children here, and anchors */
+    size_t references;      /* children here, and anchors */
     struct anchor *anchors; /* its own first */
     struct members_verdict verdict;
     uint64_t verdict_of; /* the state of `members` that the verdict is of */
@@ -237,8 +237,8 @@ int members_add_owner(struct members *members, uint64_t key, pid_t pid, uint64_t
     if (!owner) {
         return -ENOMEM;
     }
-    *owner = (struct owner){
-        .next = members->owners, .key = key, .uid = uid, .prospective = prospective};
+    *owner =
+        (struct owner){.next = members->owners, .key = key, .uid = uid, .prospective = prospective};
     if (pid > 0) {
         owner->node = learn(members, pid, start_time);
         if (!owner->node || add_anchor(owner->node, owner, true) < 0) {
@@ -397,7 +397,7 @@ static bool consider(struct members_verdict *verdict, const struct owner *owner)
 {
     if (!verdict->key) {
         verdict->key = owner->key;
-        return !owner->prospective;
+        return false;
     }
     if (owner->prospective || owner->key == verdict->key) {
         return false;

@@ -22,7 +22,7 @@ struct members;
 
 struct members_verdict {
     uint64_t key;   /* the nearest owner; 0: none */
-    uint64_t outer; /* where that one is prospective: the nearest beyond it that is not; 0: none */
+    uint64_t outer; /* the nearest beyond it that is not prospective; 0: none */
 };
 
 /* `root`: a prefix for /proc; must outlive it. NULL: out of memory. */

@@ -55,7 +55,7 @@ static int fail_on_the_way(int result, const char *path, struct err *err)
     case -EPIPE:
         return err_set(err, -ECONNRESET, "daemon_gone", "the daemon on %s broke off", path);
     case -ECANCELED:
-        return err_set(err, result, "canceled", "the request was taken back");
+        return err_set(err, result, "cancelled", "the request was taken back");
     case -ENOMEM:
     case -EPROTO:
         return daemon_call_bad(result, err);
@@ -75,7 +75,7 @@ static int read_error(const json_t *error, struct err *err)
     if (!code || !message) {
         return daemon_call_bad(-EPROTO, err);
     }
-    int result = strcmp(code, "stopping") == 0 ? -ECONNRESET /* as if it were gone: so it is soon */
+    int result = strcmp(code, "ending") == 0 ? -ECONNRESET /* as if it were gone: so it is soon */
                  : number > 0 && number < ERRNO_MAX ? (int)-number
                                                     : -EIO;
     (void)err_set(err, result, code, "%s", message);
@@ -165,7 +165,7 @@ int daemon_call_once(struct vram *vram, const struct daemon_call *call, json_t *
 
 bool daemon_call_is_lost(const struct err *err, bool connected)
 {
-    return err->result == -ECONNRESET ||
+    return err->result == -ECONNRESET || strcmp(err->code, "ending") == 0 ||
            (connected && (err->result == -ECONNREFUSED || err->result == -ENOTCONN));
 }
 

@@ -17,7 +17,7 @@
 
 #define DEFAULT_CALL_TIMEOUT_NS 10000000000ull
 #define REST_AFTER_NS 30000000000ull
-#define DAEMON_SLACK_NS 5000000000ull /* for a daemon whose driver takes all the time it may */
+#define DAEMON_SLACK_NS 3000000000ull /* for a daemon whose driver takes all the time it may */
 #define ERROR_SLOTS 32                /* threads whose last error is remembered */
 
 struct error_slot {

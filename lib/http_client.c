@@ -21,21 +21,10 @@
 
 /* ---- The connection -------------------------------------------------------------------------- */
 
-static void close_socket(int *fd)
-{
-    if (*fd >= 0) {
-        (void)close(*fd);
-    }
-}
-
 /* Connecting to a unix socket whose queue is full waits, and poll(2) cannot do that waiting: a time-out for
  * sending bounds it. Once connected nothing blocks. */
-static int open_socket(const struct sockaddr_un *address, uint64_t deadline_ns)
+static int connect_until(int fd, const struct sockaddr_un *address, uint64_t deadline_ns)
 {
-    int fd CLEANUP(close_socket) = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -errno;
-    }
     for (;;) {
         uint64_t now = clock_now_ns();
         if (now >= deadline_ns) {
@@ -47,7 +36,8 @@ static int open_socket(const struct sockaddr_un *address, uint64_t deadline_ns)
             (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
         }
         if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0) {
-            break;
+            int flags = fcntl(fd, F_GETFL);
+            return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
         }
         if (errno != EINTR && errno != EAGAIN) {
             return errno == ENOTDIR      ? -ENOENT
@@ -56,13 +46,20 @@ static int open_socket(const struct sockaddr_un *address, uint64_t deadline_ns)
                                          : -errno;
         }
     }
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+}
+
+static int open_socket(const struct sockaddr_un *address, uint64_t deadline_ns)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
         return -errno;
     }
-    int connected = fd;
-    fd = -1;
-    return connected;
+    int r = connect_until(fd, address, deadline_ns);
+    if (r < 0) {
+        (void)close(fd);
+        return r;
+    }
+    return fd;
 }
 
 static int await(int fd, short events, uint64_t deadline_ns)
@@ -343,7 +340,9 @@ static int read_lines(struct answer *answer, http_line_function line, void *data
 
 static void answer_done(struct answer *answer)
 {
-    close_socket(&answer->fd);
+    if (answer->fd >= 0) {
+        (void)close(answer->fd);
+    }
     buf_done(&answer->buf);
 }
 

@@ -18,6 +18,7 @@
 enum { ID_LENGTH = 16, ID_BEGINNING = 4, TARGET_MAX = 64 };
 
 #define LEASES "/v1/leases"
+#define LONGEST_MS ((uint64_t)1 << 40) /* 34 years */
 
 /* ---- Ids ------------------------------------------------------------------------------------- */
 
@@ -116,6 +117,16 @@ static void write_texts(struct json *json, const char *key, const char *const *t
     json_end_array(json);
 }
 
+/* Longer than anybody waits is for ever. */
+static void write_duration(struct json *json, const char *key, uint64_t ms)
+{
+    if (ms > LONGEST_MS) {
+        json_null(json, key);
+    } else {
+        json_number(json, key, ms);
+    }
+}
+
 static void write_known(struct json *json, const char *key, uint64_t number)
 {
     if (number == VRAM_UNKNOWN) {
@@ -175,9 +186,9 @@ static char *write_request(const struct asking *asking, uint64_t wait_ms)
     json_text(&json, "label", request->label);
     write_owner(&json, request->owner_pid);
     write_texts(&json, "members", request->members, request->member_count);
-    write_known(&json, "wait_ms", wait_ms);
+    write_duration(&json, "wait_ms", wait_ms);
     if (request->for_ms) {
-        write_known(&json, "for_ms", request->for_ms);
+        write_duration(&json, "for_ms", request->for_ms);
     }
     write_driver(&json, asking->vram);
     json_end_object(&json);
@@ -383,7 +394,7 @@ int vram_lease_until(struct vram *vram, const char *id, uint64_t for_ms)
     struct buf body = BUF_INIT;
     struct json json = JSON_INIT(&body);
     json_object(&json, NULL);
-    json_number(&json, "for_ms", for_ms);
+    write_duration(&json, "for_ms", for_ms);
     json_end_object(&json);
     return change_surely(vram, id, &body);
 }

@@ -286,23 +286,29 @@ static int read_head(struct parts *parts)
     return good ? 0 : -EPROTO;
 }
 
+static int read_document(struct parts *parts, uint64_t now_ns, struct vram_snapshot **ret_snapshot)
+{
+    int r = read_head(parts);
+    r = r < 0 ? r : read_gpus(parts, now_ns);
+    r = r < 0 ? r : read_problems(parts);
+    return r < 0 ? r : snapshot_copy(&parts->view, ret_snapshot);
+}
+
 int remote_read(const char *text, size_t length, uint64_t now_ns,
                 char ret_driver[REMOTE_DRIVER_MAX], struct vram_snapshot **ret_snapshot)
 {
-    struct parts parts CLEANUP(parts_done) = {0};
+    struct parts parts = {0};
     json_error_t error;
     parts.document = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (!parts.document) {
         return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EPROTO;
     }
-    int r = read_head(&parts);
-    r = r < 0 ? r : read_gpus(&parts, now_ns);
-    r = r < 0 ? r : read_problems(&parts);
-    r = r < 0 ? r : snapshot_copy(&parts.view, ret_snapshot);
+    int r = read_document(&parts, now_ns, ret_snapshot);
     if (r == 0 && ret_driver) {
         const json_t *daemon = json_object_get(parts.document, "daemon");
         const char *driver = json_string_value(json_object_get(daemon, "driver"));
         (void)text_copy(ret_driver, REMOTE_DRIVER_MAX, driver ? driver : "");
     }
+    parts_done(&parts);
     return r;
 }

@@ -223,6 +223,16 @@ static bool hang(struct call *call, uint32_t id, uint64_t ns)
     return running;
 }
 
+/* As a true fault: a thread that blocks the signal is not spared. */
+static void crash(void)
+{
+    sigset_t fault;
+    (void)sigemptyset(&fault);
+    (void)sigaddset(&fault, SIGSEGV);
+    (void)pthread_sigmask(SIG_UNBLOCK, &fault, NULL);
+    (void)raise(SIGSEGV);
+}
+
 nvml_ret call_meet(struct call *call, int gpu)
 {
     if (!function_set_has(&session.sim.now->ruled, call->function)) {
@@ -237,7 +247,7 @@ nvml_ret call_meet(struct call *call, int gpu)
         return NVML_UNINITIALIZED;
     }
     if (fate.crashes) {
-        (void)raise(SIGSEGV);
+        crash();
     }
     return fate.code;
 }

@@ -13,6 +13,9 @@ meson           meson                   meson               meson               
 ninja           ninja-build             ninja-build         ninja                   ninja
 pkg-config      pkg-config              pkgconf-pkg-config  pkgconf                 pkgconf
 cmocka          libcmocka-dev           libcmocka-devel     cmocka                  cmocka-dev
+libevent        libevent-dev            libevent-devel      libevent                libevent-dev
+jansson         libjansson-dev          jansson-devel       jansson                 jansson-dev
+inih            libinih-dev             inih-devel          libinih                 inih-dev
 python          python3,python3-venv    python3             python                  python3
 git             git                     git                 git                     git
 c++             g++                     gcc-c++             gcc                     g++
@@ -70,7 +73,7 @@ has() {
     meson) find_meson ;;
     python) find_python ;;
     clang-format) find_clang_format ;;
-    cmocka) pkg-config --exists cmocka 2>/dev/null ;;
+    cmocka | libevent | jansson | inih) pkg-config --exists "$1" 2>/dev/null ;;
     c++) command -v c++ >/dev/null && command -v g++ >/dev/null ;;
     clang-runtime) can_compile clang -fsanitize=address,fuzzer-no-link ;;
     musl) command -v musl-gcc >/dev/null || ldd --version 2>&1 | grep -q musl ;;

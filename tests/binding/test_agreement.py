@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(SANITIZED, reason="a plain Python cannot load an
 
 def environment(state, **more):
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("VRAM", "CUDA"))}
-    return dict(kept, VRAM_SIM_DIR=str(SIM), VRAM_SIM_STATE_DIR=str(state), **more)
+    return dict(kept, VRAM_SOCKET="none", VRAM_SIM_DIR=str(SIM), VRAM_SIM_STATE_DIR=str(state), **more)
 
 
 def theirs(generation, profile, state):

@@ -56,7 +56,7 @@ class Program:
         self.env = {key: value for key, value in os.environ.items()
                     if key not in DROPPED and not key.startswith("VRAM")}
         self.env.update(VRAM_SIM_DIR=SIM_DIR, VRAM_SIM_STATE_DIR=str(state_dir), VRAM_DRIVER="sim:rtx4090",
-                        LC_ALL="C.UTF-8", TERM="xterm-256color", TZ="UTC")
+                        VRAM_SOCKET="none", LC_ALL="C.UTF-8", TERM="xterm-256color", TZ="UTC")
 
     def environment(self, driver=None, env=None):
         merged = dict(self.env)
@@ -72,8 +72,8 @@ class Program:
     def start(self, *args, driver=None, env=None, **kwargs):
         kwargs.setdefault("stdout", subprocess.PIPE)
         kwargs.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen([VRAM, *args], env=self.environment(driver, env), stdin=subprocess.DEVNULL,
-                                **kwargs)
+        kwargs.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen([VRAM, *args], env=self.environment(driver, env), **kwargs)
 
     def __call__(self, *args, driver=None, env=None, **kwargs):
         process = self.start(*args, driver=driver, env=env, **kwargs)

@@ -23,7 +23,7 @@ def report(driver, tmp_path):
     (root / "proc/meminfo").write_text(MEMINFO)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("VRAM", "CUDA"))}
     environment = dict(
-        kept, VRAM_DRIVER=driver, VRAM_SIM_DIR=str(BUILD / "sim"), VRAM_SIM_STATE_DIR=str(tmp_path),
+        kept, VRAM_SOCKET="none", VRAM_DRIVER=driver, VRAM_SIM_DIR=str(BUILD / "sim"), VRAM_SIM_STATE_DIR=str(tmp_path),
         VRAM_SYSROOT=str(root), LD_LIBRARY_PATH=str(BUILD / "lib"),
     )
     return subprocess.run([BUILD / "examples/report"], env=environment, capture_output=True, text=True, timeout=60)

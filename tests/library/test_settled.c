@@ -187,7 +187,12 @@ static char *figures_of(const char *driver, uint32_t what)
     vram_close(vram);
     char *gpus = strstr(text, "\"driver\"");
     assert_non_null(gpus);
-    memmove(text, gpus, strlen(gpus) + 1); /* without the time */
+    memmove(text, gpus, strlen(gpus) + 1); /* without the time, and without ages */
+    for (char *age = text; (age = strstr(age, "\"age_ms\":"));) {
+        age += strlen("\"age_ms\":");
+        size_t digits = strspn(age, "0123456789");
+        memmove(age, age + digits, strlen(age + digits) + 1);
+    }
     return text;
 }
 

@@ -5,7 +5,7 @@
 #include "include/vram.h"
 #include <stdio.h>
 
-#define OBJECTS 4
+#define OBJECTS 7
 
 static size_t find(uint32_t object, const char *key)
 {
@@ -86,6 +86,12 @@ static void test_field__has_the_keys_of_schema_1(void **state)
         [VRAM_OBJECT_FIT] = {"size_bytes", "margin_bytes", "answer", "waiters"},
         [VRAM_OBJECT_FIT_GPU] = {"uuid", "free_bytes", "outstanding_bytes", "headroom_bytes",
                                  "shortfall_bytes"},
+        [VRAM_OBJECT_LEASE] = {"id", "owner_pid", "user", "label", "size_bytes", "held_bytes",
+                               "outstanding_bytes", "since", "until", "state"},
+        [VRAM_OBJECT_WAITER] = {"position", "id", "pid", "user", "label", "gpu_count", "size_bytes",
+                                "since", "waits_for"},
+        [VRAM_OBJECT_DAEMON] = {"pid", "version", "driver", "promising", "reason", "message",
+                                "paused", "since", "margin_bytes"},
     };
     (void)state;
     for (uint32_t object = 0; object < OBJECTS; object++) {
@@ -242,7 +248,8 @@ static void test_field__kinds_are_letters(void **state)
 
 static void test_field__names_are_total(void **state)
 {
-    static const char *const answers[] = {"fits", "not_now", "never", "unknown", "unknown"};
+    static const char *const answers[] = {"fits",    "not_now",   "never",
+                                          "unknown", "timed_out", "unknown"};
     static const char *const states[] = {"ok", "asleep", "lost", "denied", "hung", "unknown"};
     static const char *const kinds[] = {"dedicated", "unified", "mig", "unknown"};
     (void)state;

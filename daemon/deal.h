@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is known of a request, and of the lease that it becomes, besides its figures, which are the ledger's: who asked,
+ * what for, who counts as a member, who waits for the answer.
+ */
+#ifndef VRAM_DAEMON_DEAL_H
+#define VRAM_DAEMON_DEAL_H
+
+#include "daemon/http.h"
+#include "daemon/ledger.h"
+
+#define DEAL_LABEL_MAX 65
+#define DEAL_ATTACHED_MAX 32 /* attachments of one lease */
+#define DEAL_WAITS_FOR_MAX 192
+
+enum deal_kind {
+    DEAL_ASKED = 0,
+    DEAL_HELD = 1,
+    DEAL_GROWTH = 2, /* a lease wants more: its own deal stands beside */
+};
+
+struct deal {
+    char id[LEDGER_ID_MAX];
+    enum deal_kind kind;
+    char grows[LEDGER_ID_MAX]; /* of DEAL_GROWTH: which lease */
+    uint64_t owner;            /* its key */
+    pid_t asker;               /* who asked, for people */
+    uid_t uid;
+    char label[DEAL_LABEL_MAX]; /* "": none */
+    size_t attached_count;
+    char **attached;   /* owned; a pid's as this namespace has it */
+    uint64_t since_ns; /* 1970 */
+    uint64_t asked_ns; /* CLOCK_MONOTONIC */
+
+    /* of a request */
+    struct ledger_request request; /* its candidates point into `candidates` */
+    char **candidates;             /* owned */
+    struct http_request *http;     /* NULL: nobody waits for the answer now */
+    bool streams;                  /* its answer is a stream of lines */
+    size_t told_position;
+    char told[DEAL_WAITS_FOR_MAX];
+};
+
+struct deals;
+
+struct deals *deals_new(void);                 /* NULL: out of memory */
+struct deals *deals_free(struct deals *deals); /* returns NULL */
+
+/* NULL: out of memory. The id is not looked at. */
+struct deal *deals_add(struct deals *deals, const char *id);
+void deals_remove(struct deals *deals, struct deal *deal);
+struct deal *deals_find(const struct deals *deals, const char *id); /* NULL: none */
+size_t deals_count(const struct deals *deals);
+struct deal *deals_at(const struct deals *deals, size_t i);
+
+/* Both copy; 0, -ENOMEM. */
+MUST_CHECK int deal_attach(struct deal *deal, const char *text);
+MUST_CHECK int deal_add_candidate(struct deal *deal, const char *uuid);
+
+/* Whether it is one: 16 hexadecimal digits, small ones. */
+bool deal_is_id(const char *text);
+
+#endif

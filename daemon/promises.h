@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The desk where promises are made: it joins the ledger, which decides, with what the ledger does not know: processes
+ * and their ends, members, the driver's samples, the journal, and the clients who wait.
+ *
+ *   promises.c        life, samples, owners' ends, time
+ *   promises_ops.c    what the ledger says: grants written down and told, ends, states
+ *   promises_record.c the journal's records, and the restart
+ *   promises_view.c   JSON of leases, waiters and answers
+ *   promises_api.c    the routes below /v1/leases
+ */
+#ifndef VRAM_DAEMON_PROMISES_H
+#define VRAM_DAEMON_PROMISES_H
+
+#include "daemon/daemon.h"
+
+struct promises;
+
+/*
+ * Joins the daemon: sets daemon->promises and daemon->promises_data, and reads the journal of its endpoint; with `forget`
+ * one that cannot be read is begun anew. 0, also where the journal is of no use: then nothing is promised, and the
+ * daemon says so. -ENOMEM.
+ */
+MUST_CHECK int promises_open(struct daemon *daemon, bool forget);
+void promises_close(struct daemon *daemon);
+
+/* The routes. */
+void promises_list(struct daemon *daemon, struct http_request *request);
+void promises_ask(struct daemon *daemon, struct http_request *request);
+void promises_change(struct daemon *daemon, struct http_request *request);
+void promises_end(struct daemon *daemon, struct http_request *request);
+
+#endif

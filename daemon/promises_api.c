@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: MIT */
+/* The routes below /v1/leases. */
+#include "daemon/promises_inner.h"
+
+#include "common/clock.h"
+#include "common/text.h"
+#include "common/utf8.h"
+#include "daemon/attachment.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define ID_BEGINNING_MIN 4
+#define CANDIDATES_MAX 256
+#define LONGEST_MS ((uint64_t)1 << 40) /* decades */
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+static void fail_body(struct http_request *request, const char *key, const char *what)
+{
+    http_fail(request, 400, "bad_request", EINVAL, NULL, "\"%s\" %s", key, what);
+}
+
+/* The body as an object; NULL: it was answered. */
+static json_t *read_body(struct http_request *request)
+{
+    json_error_t error;
+    json_t *body = json_loads(http_body(request), JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(body)) {
+        json_decref(body);
+        http_fail(request, 400, "bad_request", EINVAL, NULL, "the body is no JSON object");
+        return NULL;
+    }
+    return body;
+}
+
+/* A number that may be null or left out. False: it was answered. */
+static bool read_number(struct http_request *request, const json_t *body, const char *key,
+                        uint64_t most, uint64_t *number)
+{
+    const json_t *value = json_object_get(body, key);
+    if (!value || json_is_null(value)) {
+        return true;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        (uint64_t)json_integer_value(value) > most) {
+        fail_body(request, key, "is not such a number");
+        return false;
+    }
+    *number = (uint64_t)json_integer_value(value);
+    return true;
+}
+
+static bool read_label(struct http_request *request, const json_t *body, struct deal *deal)
+{
+    const json_t *value = json_object_get(body, "label");
+    const char *text = json_string_value(value);
+    if (!value || json_is_null(value)) {
+        return true;
+    }
+    if (!text || strlen(text) >= DEAL_LABEL_MAX || strlen(text) != json_string_length(value)) {
+        fail_body(request, "label", "is a text of at most 64 bytes");
+        return false;
+    }
+    (void)text_copy(deal->label, sizeof(deal->label), text);
+    return true;
+}
+
+static bool read_candidates(struct http_request *request, const json_t *body, struct deal *deal)
+{
+    const json_t *list = json_object_get(body, "candidates");
+    size_t i;
+    json_t *value;
+    if (!list || json_is_null(list)) {
+        return true;
+    }
+    if (!json_is_array(list) || json_array_size(list) == 0 ||
+        json_array_size(list) > CANDIDATES_MAX) {
+        fail_body(request, "candidates", "is a list of UUIDs");
+        return false;
+    }
+    json_array_foreach(list, i, value)
+    {
+        const char *text = json_string_value(value);
+        if (!text || !text[0] || strlen(text) >= LEDGER_UUID_MAX) {
+            fail_body(request, "candidates", "is a list of UUIDs");
+            return false;
+        }
+        if (deal_add_candidate(deal, text) < 0) {
+            http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Everything of the request but its owner and members. */
+static bool read_request(struct http_request *request, const json_t *body, struct deal *deal)
+{
+    struct ledger_request *asked = &deal->request;
+    uint64_t count = 1, millipercent = 0, wait_ms = 0, lasts_ms = UINT64_MAX;
+    const json_t *wait = json_object_get(body, "wait_ms");
+    asked->margin_bytes = VRAM_UNKNOWN;
+    if (!read_number(request, body, "size_bytes", INT64_MAX, &asked->size_bytes) ||
+        !read_number(request, body, "gpu_count", CANDIDATES_MAX, &count) ||
+        !read_number(request, body, "margin_bytes", INT64_MAX, &asked->margin_bytes) ||
+        !read_number(request, body, "margin_millipercent", 100000, &millipercent) ||
+        !read_number(request, body, "wait_ms", LONGEST_MS, &wait_ms) ||
+        !read_number(request, body, "for_ms", LONGEST_MS, &lasts_ms) ||
+        !read_label(request, body, deal) || !read_candidates(request, body, deal)) {
+        return false;
+    }
+    if (!asked->size_bytes || !count) {
+        fail_body(request, asked->size_bytes ? "gpu_count" : "size_bytes", "is missing, or 0");
+        return false;
+    }
+    bool for_ever = json_is_null(wait);
+    asked->gpu_count = (uint32_t)count;
+    asked->margin_millipercent = (uint32_t)millipercent;
+    asked->waits = for_ever || wait_ms;
+    asked->deadline_ns = for_ever || !wait_ms ? LEDGER_NEVER : clock_now_ns() + wait_ms * 1000000;
+    asked->lasts_ns = lasts_ms == UINT64_MAX ? LEDGER_NEVER : lasts_ms * 1000000;
+    deal->streams = asked->waits;
+    return true;
+}
+
+/* ---- Who ------------------------------------------------------------------------------------- */
+
+static bool may_rule(const struct peer *peer, uid_t uid)
+{
+    return peer_is_admin(peer) || peer->uid == uid;
+}
+
+static const struct peer *who_asks(struct http_request *request)
+{
+    const struct peer *peer;
+    if (http_peer(request, &peer) < 0) {
+        http_fail(request, 410, "gone", ESRCH, NULL, "who asked has ended");
+        return NULL;
+    }
+    if (!peer->pid) {
+        http_fail(request, 403, "forbidden", EPERM,
+                  "run vramd on the machine itself, where it can see every process",
+                  "the daemon is in a PID namespace that cannot see who asks");
+        return NULL;
+    }
+    return peer;
+}
+
+/* The process that the owner is to be, as the request names it. 0, or it was answered. */
+static int find_owner(struct http_request *request, const json_t *body, const struct peer *peer,
+                      pid_t *ret_pid)
+{
+    const json_t *owner = json_object_get(body, "owner");
+    const json_t *pid = json_object_get(owner, "pid");
+    struct process_stat stat;
+    *ret_pid = peer->pid;
+    int r = 0;
+    if (json_is_string(owner) && strcmp(json_string_value(owner), "parent") == 0) {
+        r = process_stat("", peer->pid, &stat);
+        *ret_pid = r < 0 ? 0 : stat.parent;
+        r = *ret_pid > 0 ? 0 : -ESRCH;
+    } else if (json_is_integer(pid) && json_integer_value(pid) > 0 &&
+               json_integer_value(pid) <= INT32_MAX) {
+        r = process_translate("", peer->pid, (pid_t)json_integer_value(pid), ret_pid);
+    } else if (owner && !json_is_null(owner)) {
+        fail_body(request, "owner", "is null, \"parent\" or {\"pid\": N}");
+        return -EINVAL;
+    }
+    if (r < 0) {
+        http_fail(request, 404, "no_such_process", ESRCH,
+                  "a pid is meant in the PID namespace of who asks",
+                  "the process that is to hold the lease cannot be found");
+    }
+    return r;
+}
+
+/* The owner's own record. NULL: it was answered. */
+static struct owner_process *make_owner(struct promises *promises, struct http_request *request,
+                                        const json_t *body, const struct peer *peer)
+{
+    struct process_stat stat;
+    struct owner_process *owner;
+    uid_t uid = peer->uid;
+    pid_t pid;
+    int pidfd = -1;
+    if (find_owner(request, body, peer, &pid) < 0) {
+        return NULL;
+    }
+    bool is_peer = pid == peer->pid;
+    if (is_peer) {
+        stat.start_time = peer->start_time;
+        pidfd = fcntl(peer->pidfd, F_DUPFD_CLOEXEC, 3);
+    } else if (process_stat("", pid, &stat) < 0 || process_uid("", pid, &uid) < 0) {
+        http_fail(request, 404, "no_such_process", ESRCH, NULL, "process %ld has ended", (long)pid);
+        return NULL;
+    }
+    if (!may_rule(peer, uid)) {
+        http_fail(request, 403, "forbidden", EPERM, NULL, "process %ld is another user's",
+                  (long)pid);
+        return NULL;
+    }
+    if (owners_get(promises->owners, pid, stat.start_time, uid, pidfd, &owner) < 0) {
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        return NULL;
+    }
+    if (owner->ended) {
+        promises_settle_owner(promises, owner->key);
+        http_fail(request, 404, "no_such_process", ESRCH, NULL, "process %ld has ended", (long)pid);
+        return NULL;
+    }
+    return owner;
+}
+
+/* ---- Members --------------------------------------------------------------------------------- */
+
+/* Adds a member as the caller means it: a pid is made one of this namespace. False: it was answered. */
+static bool add_attachment(struct http_request *request, const struct peer *peer, struct deal *deal,
+                           const char *text)
+{
+    struct attachment attachment;
+    char number[32];
+    uid_t uid;
+    if (deal->attached_count >= DEAL_ATTACHED_MAX) {
+        http_fail(request, 429, "too_many", E2BIG, NULL, "a lease has at most %d attachments",
+                  DEAL_ATTACHED_MAX);
+        return false;
+    }
+    if (attachment_parse(text, &attachment) < 0) {
+        http_fail(request, 400, "bad_request", EINVAL,
+                  "a member is pid:N, cgroup:/PATH, container:ID or unit:NAME",
+                  "a member is named that is none of these");
+        return false;
+    }
+    if (attachment.kind == ATTACHMENT_PID) {
+        pid_t pid;
+        if (process_translate("", peer->pid, attachment.pid, &pid) < 0 ||
+            process_uid("", pid, &uid) < 0) {
+            http_fail(request, 404, "no_such_process", ESRCH, NULL, "there is no process %ld",
+                      (long)attachment.pid);
+            return false;
+        }
+        if (!may_rule(peer, uid)) {
+            http_fail(request, 403, "forbidden", EPERM, NULL, "process %ld is another user's",
+                      (long)attachment.pid);
+            return false;
+        }
+        (void)snprintf(number, sizeof(number), "pid:%ld", (long)pid);
+        text = number;
+    }
+    if (deal_attach(deal, text) < 0) {
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        return false;
+    }
+    return true;
+}
+
+static bool read_members(struct http_request *request, const json_t *list, const char *key,
+                         const struct peer *peer, struct deal *deal)
+{
+    size_t i;
+    json_t *value;
+    if (!list || json_is_null(list)) {
+        return true;
+    }
+    if (!json_is_array(list)) {
+        fail_body(request, key, "is a list of texts");
+        return false;
+    }
+    json_array_foreach(list, i, value)
+    {
+        if (!json_is_string(value)) {
+            fail_body(request, key, "is a list of texts");
+            return false;
+        }
+        if (!add_attachment(request, peer, deal, json_string_value(value))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+/* Whether promises are made to anybody now; answers where they are not. */
+static bool is_promising(struct promises *promises, struct http_request *request)
+{
+    const char *reason;
+    char message[JOURNAL_PROBLEM_MAX];
+    record_retry(promises);
+    if (daemon_is_promising(promises->daemon, &reason, message, sizeof(message))) {
+        return true;
+    }
+    http_fail(request, 503, "not_promising", EAGAIN, NULL, "%s", message);
+    return false;
+}
+
+static bool is_our_driver(const struct promises *promises, struct http_request *request,
+                          const json_t *body)
+{
+    const json_t *driver = json_object_get(body, "driver");
+    const char *name = json_string_value(driver),
+               *ours = promises->daemon->options.endpoint->driver;
+    if (!driver || json_is_null(driver) || (name && strcmp(name, ours) == 0)) {
+        return true;
+    }
+    http_fail(request, 409, "other_driver", EXDEV,
+              "leave --driver out, or stop the daemon and start it with this one",
+              "the daemon serves the driver %s, not the one asked for", ours);
+    return false;
+}
+
+static void gone(struct http_request *request, void *data)
+{
+    struct promises *promises = data;
+    for (size_t i = 0; i < deals_count(promises->deals); i++) {
+        struct deal *deal = deals_at(promises->deals, i);
+        if (deal->http != request) {
+            continue;
+        }
+        deal->http = NULL;
+        if (promises->ending) {
+            return; /* it returns to the next daemon, to its place */
+        }
+        if (deal->kind == DEAL_ASKED) {
+            (void)record_end(promises, deal->id);
+        }
+        (void)ledger_end(promises->ledger, deal->id, clock_now_ns());
+        promises_drop(promises, deal);
+        daemon_changed(promises->daemon);
+        promises_stir(promises, true);
+        return;
+    }
+}
+
+static void answer_lease(const struct promises *promises, struct http_request *request,
+                         const struct deal *deal)
+{
+    int found = ledger_find_lease(promises->ledger, deal->id);
+    struct ledger_lease lease = ledger_lease_at(promises->ledger, (size_t)found);
+    char *text = view_verdict(promises, LEDGER_GRANTED, deal, &lease, NULL);
+    if (text) {
+        http_answer(request, 200, text);
+    } else {
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+    }
+    free(text);
+}
+
+/* The same request once more: of a lease, its answer; of a waiter, its place. True: it was answered or waits. */
+static bool ask_again(struct promises *promises, struct http_request *request, const char *id,
+                      const struct peer *peer, const json_t *body)
+{
+    struct deal *deal = deals_find(promises->deals, id);
+    uint64_t size = 0;
+    if (!deal) {
+        return false;
+    }
+    const json_t *asked_size = json_object_get(body, "size_bytes");
+    size = json_is_integer(asked_size) ? (uint64_t)json_integer_value(asked_size) : 0;
+    if (deal->uid != peer->uid || deal->kind == DEAL_GROWTH ||
+        (deal->kind == DEAL_ASKED && size != deal->request.size_bytes)) {
+        http_fail(request, 409, "conflict", EEXIST, NULL, "another request has this id");
+        return true;
+    }
+    if (deal->kind == DEAL_HELD) {
+        answer_lease(promises, request, deal);
+        return true;
+    }
+    if (deal->http) { /* whoever waited for it before does no longer */
+        http_fail(deal->http, 409, "conflict", EEXIST, NULL, "the request was made again");
+        deal->http = NULL;
+    }
+    int found = ledger_find_waiter(promises->ledger, deal->id);
+    if (found >= 0 && ledger_waiter_at(promises->ledger, (size_t)found).absent &&
+        ledger_ask(promises->ledger, &deal->request, clock_now_ns()) < 0) {
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        return true;
+    }
+    deal->http = request;
+    deal->streams = true;
+    deal->asker = peer->pid;
+    deal->told[0] = '\0';
+    http_on_gone(request, gone, promises);
+    promises_stir(promises, true);
+    return true;
+}
+
+/* A waiter's record comes before its place in the queue; others are only in it until the next sample. */
+static int enter(struct promises *promises, struct deal *deal, const struct owner_process *owner)
+{
+    int r = deal->request.waits ? record_wait(promises, deal) : 0;
+    if (r < 0) {
+        return r;
+    }
+    r = ledger_ask(promises->ledger, &deal->request, clock_now_ns());
+    r = r < 0 ? r : promises_join(promises, owner);
+    for (size_t i = 0; r == 0 && i < deal->attached_count; i++) {
+        r = promises_attach(promises, deal, deal->attached[i]);
+        r = r == -ESRCH ? 0 : r;
+    }
+    if (r < 0) {
+        (void)ledger_end(promises->ledger, deal->id, clock_now_ns());
+        (void)record_end(promises, deal->id);
+    }
+    return r;
+}
+
+static uint64_t date_now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Takes what was read into the queue. The deal is known to the desk from here on, or gone. */
+static void queue(struct promises *promises, struct http_request *request, struct deal *deal,
+                  struct owner_process *owner)
+{
+    deal->owner = deal->request.owner = owner->key;
+    int r = enter(promises, deal, owner);
+    if (r < 0) {
+        promises_drop(promises, deal);
+        http_fail(request, 503, r == -ENOMEM ? "out_of_memory" : "journal", -r, NULL,
+                  "the request cannot be written down: %s", strerror(-r));
+        return;
+    }
+    deal->http = request;
+    http_on_gone(request, gone, promises);
+    daemon_changed(promises->daemon);
+    promises_stir(promises, true);
+}
+
+static void ask(struct promises *promises, struct http_request *request, const json_t *body)
+{
+    const char *id = json_string_value(json_object_get(body, "id"));
+    const struct peer *peer = who_asks(request);
+    if (!peer) {
+        return;
+    }
+    if (!id || !deal_is_id(id)) {
+        fail_body(request, "id", "is 16 hexadecimal digits, small ones");
+        return;
+    }
+    if (!is_our_driver(promises, request, body) || ask_again(promises, request, id, peer, body) ||
+        !is_promising(promises, request)) {
+        return;
+    }
+    if (deals_count(promises->deals) >= promises->daemon->options.requests_max) {
+        http_fail(request, 429, "too_many", EAGAIN, NULL, "too many leases and requests");
+        return;
+    }
+    struct deal *deal = deals_add(promises->deals, id);
+    if (!deal) {
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        return;
+    }
+    deal->uid = peer->uid;
+    deal->asker = peer->pid;
+    deal->since_ns = date_now_ns();
+    struct owner_process *owner = NULL;
+    if (read_request(request, body, deal) &&
+        read_members(request, json_object_get(body, "members"), "members", peer, deal)) {
+        owner = make_owner(promises, request, body, peer);
+    }
+    if (owner) {
+        queue(promises, request, deal, owner);
+    } else {
+        deals_remove(promises->deals, deal);
+    }
+}
+
+void promises_ask(struct daemon *daemon, struct http_request *request)
+{
+    json_t *body = read_body(request);
+    if (body) {
+        ask(daemon->promises_data, request, body);
+        json_decref(body);
+    }
+}
+
+/* ---- Changing -------------------------------------------------------------------------------- */
+
+/* The deal that the path names, by its id or the beginning of it, if who asks may change it. NULL: it was answered. */
+static struct deal *find_deal(struct promises *promises, struct http_request *request,
+                              const struct peer *peer)
+{
+    const char *id = strrchr(http_path(request), '/') + 1;
+    struct deal *found = NULL;
+    size_t length = strlen(id), several = 0;
+    for (size_t i = 0; length >= ID_BEGINNING_MIN && i < deals_count(promises->deals); i++) {
+        struct deal *deal = deals_at(promises->deals, i);
+        if (deal->kind != DEAL_GROWTH && strncmp(deal->id, id, length) == 0) {
+            found = deal;
+            several++;
+        }
+    }
+    if (several != 1) {
+        http_fail(request, several ? 409 : 404, several ? "conflict" : "not_found",
+                  several ? ENOTUNIQ : ENOENT, "`vram leases` lists them",
+                  several ? "several leases begin with this id" : "there is no such lease");
+        return NULL;
+    }
+    const struct owner_process *owner = owners_find(promises->owners, found->owner);
+    if (!may_rule(peer, found->uid) && !(owner && may_rule(peer, owner->uid))) {
+        http_fail(request, 403, "forbidden", EPERM, NULL, "it is another user's");
+        return NULL;
+    }
+    return found;
+}
+
+static void random_id(char id[LEDGER_ID_MAX])
+{
+    uint64_t number = 0;
+    if (getrandom(&number, sizeof(number), GRND_NONBLOCK) != (ssize_t)sizeof(number)) {
+        number = clock_now_ns();
+    }
+    (void)snprintf(id, LEDGER_ID_MAX, "%016" PRIx64, number);
+}
+
+/* More: answered by the next sample, under an id of its own. */
+static void grow(struct promises *promises, struct http_request *request, const struct deal *lease,
+                 uint64_t more_bytes, const struct ledger_lease *view)
+{
+    char id[LEDGER_ID_MAX];
+    random_id(id);
+    struct deal *deal = is_promising(promises, request) ? deals_add(promises->deals, id) : NULL;
+    if (!deal) {
+        return;
+    }
+    deal->kind = DEAL_GROWTH;
+    deal->owner = lease->owner;
+    deal->uid = lease->uid;
+    memcpy(deal->grows, lease->id, sizeof(deal->grows));
+    deal->request.size_bytes = more_bytes;
+    deal->request.gpu_count = (uint32_t)view->gpu_count;
+    if (ledger_grow(promises->ledger, lease->id, id, more_bytes, clock_now_ns()) < 0) {
+        deals_remove(promises->deals, deal);
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        return;
+    }
+    deal->http = request;
+    http_on_gone(request, gone, promises);
+    promises_stir(promises, true);
+}
+
+static bool attach_more(struct promises *promises, struct http_request *request, const json_t *body,
+                        const struct peer *peer, struct deal *deal)
+{
+    size_t before = deal->attached_count;
+    if (!read_members(request, json_object_get(body, "attach"), "attach", peer, deal)) {
+        return false;
+    }
+    for (size_t i = before; i < deal->attached_count; i++) {
+        if (promises_attach(promises, deal, deal->attached[i]) == -ENOMEM) {
+            http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All that needs no sample. False: it was answered. */
+static bool change_now(struct promises *promises, struct http_request *request, const json_t *body,
+                       const struct deal *deal, uint64_t size, uint64_t old_size)
+{
+    const json_t *filled = json_object_get(body, "filled");
+    uint64_t lasts_ms = UINT64_MAX, now_ns = clock_now_ns();
+    int r = 0;
+    if (filled && !json_is_true(filled)) {
+        fail_body(request, "filled", "is true or not there");
+        return false;
+    }
+    if (!read_number(request, body, "for_ms", LONGEST_MS, &lasts_ms)) {
+        return false;
+    }
+    if (size < old_size) {
+        r = ledger_shrink(promises->ledger, deal->id, size, now_ns);
+    }
+    if (r == 0 && filled) {
+        r = ledger_fill(promises->ledger, deal->id, now_ns);
+    }
+    if (r == 0 && json_object_get(body, "for_ms")) {
+        r = ledger_until(promises->ledger, deal->id,
+                         lasts_ms == UINT64_MAX ? LEDGER_NEVER : now_ns + lasts_ms * 1000000);
+    }
+    if (r < 0) {
+        http_fail(request, 404, "not_found", ENOENT, NULL, "the lease has ended");
+        return false;
+    }
+    return true;
+}
+
+static void change(struct promises *promises, struct http_request *request, const json_t *body)
+{
+    const struct peer *peer = who_asks(request);
+    struct deal *deal = peer ? find_deal(promises, request, peer) : NULL;
+    int found = deal ? ledger_find_lease(promises->ledger, deal->id) : -1;
+    if (!deal) {
+        return;
+    }
+    if (found < 0) {
+        http_fail(request, 409, "conflict", EBUSY, "release it, and ask anew",
+                  "it still waits, and cannot be changed");
+        return;
+    }
+    struct ledger_lease lease = ledger_lease_at(promises->ledger, (size_t)found);
+    uint64_t size = lease.size_bytes, old_size = lease.size_bytes;
+    if (!read_number(request, body, "size_bytes", INT64_MAX, &size)) {
+        return;
+    }
+    if (!size) {
+        fail_body(request, "size_bytes", "is 0; a lease that is not needed is released");
+        return;
+    }
+    if (!attach_more(promises, request, body, peer, deal) ||
+        !change_now(promises, request, body, deal, size, old_size)) {
+        return;
+    }
+    lease = ledger_lease_at(promises->ledger, (size_t)found);
+    if (record_lease(promises, deal, &lease) < 0) {
+        /* After a restart it would be as it was: more is promised then, never less. */
+        lease = ledger_lease_at(promises->ledger, (size_t)found);
+    }
+    daemon_changed(promises->daemon);
+    if (size > old_size) {
+        grow(promises, request, deal, size - old_size, &lease);
+    } else {
+        answer_lease(promises, request, deal);
+        promises_stir(promises, true);
+    }
+}
+
+void promises_change(struct daemon *daemon, struct http_request *request)
+{
+    json_t *body = read_body(request);
+    if (body) {
+        change(daemon->promises_data, request, body);
+        json_decref(body);
+    }
+}
+
+/* ---- Ending ---------------------------------------------------------------------------------- */
+
+void promises_end(struct daemon *daemon, struct http_request *request)
+{
+    struct promises *promises = daemon->promises_data;
+    const struct peer *peer = who_asks(request);
+    struct deal *deal = peer ? find_deal(promises, request, peer) : NULL;
+    if (!deal) {
+        return;
+    }
+    bool is_lease = deal->kind == DEAL_HELD;
+    if (!is_lease && deal->http) {
+        http_fail(deal->http, 410, "cancelled", ECANCELED, NULL, "the request was taken back");
+        deal->http = NULL;
+    }
+    char id[LEDGER_ID_MAX];
+    memcpy(id, deal->id, sizeof(id));
+    int r = ledger_end(promises->ledger, id, clock_now_ns());
+    if (!is_lease || r < 0) { /* a lease's end was told to ended(), which did the rest */
+        (void)record_end(promises, id);
+        promises_drop(promises, deal);
+        daemon_changed(promises->daemon);
+    }
+    http_answer(request, 200,
+                is_lease ? "{\"schema\":1,\"ended\":\"lease\"}"
+                         : "{\"schema\":1,\"ended\":\"request\"}");
+    promises_stir(promises, true);
+}
+
+/* ---- Listing --------------------------------------------------------------------------------- */
+
+static void answer_list(void *data, struct http_request *request, enum parked_end end,
+                        const struct sample *sample)
+{
+    struct daemon *daemon = data;
+    char *text = view_leases(daemon->promises_data);
+    (void)end;
+    (void)sample;
+    if (text) {
+        http_answer(request, 200, text);
+    } else {
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+    }
+    free(text);
+}
+
+/* What leases hold is told by a sample of now, where one can be had. */
+void promises_list(struct daemon *daemon, struct http_request *request)
+{
+    struct parked_wish wish = {
+        .for_sample = true,
+        .take = daemon->promises->take(daemon->promises_data),
+        .timeout_ms = daemon->options.call_timeout_ns / 1000000,
+        .answer = answer_list,
+        .data = daemon,
+    };
+    if (api_park(daemon, request, answer_list) != 0) {
+        return;
+    }
+    if (wish.take && parking_add(daemon->parking, request, &wish) == 0) {
+        collector_ask(daemon->collector, wish.take);
+    } else {
+        answer_list(daemon, request, PARKED_EPOCH, NULL);
+    }
+}

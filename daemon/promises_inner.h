@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VRAM_DAEMON_PROMISES_INNER_H
+#define VRAM_DAEMON_PROMISES_INNER_H
+
+#include <jansson.h>
+
+#include "daemon/deal.h"
+#include "daemon/journal.h"
+#include "daemon/members.h"
+#include "daemon/owners.h"
+#include "daemon/promises.h"
+
+struct promises {
+    struct daemon *daemon;
+    struct ledger *ledger;
+    struct members *members;
+    struct owners *owners;
+    struct deals *deals;
+    const char *journal_path;
+    struct journal *journal;
+    bool journal_ready;
+    const char *trouble; /* "journal_damaged" …; NULL: none */
+    char trouble_text[JOURNAL_PROBLEM_MAX];
+    int record_error; /* why the last record failed */
+    bool ending;
+    uint64_t sample_cost_ns;
+    struct event *on_time, *on_progress;
+    uint64_t *outstanding, *own; /* for promises_fill(), one per GPU */
+    size_t figure_room;
+};
+
+/* ---- promises.c ---- */
+/* After anything that may change who waits: times, samples, the epoch. `ask`: a sample begun from now on is wanted. */
+void promises_stir(struct promises *promises, bool ask);
+/* The owner that a process counts for and holds something; 0: none. */
+uint64_t promises_holder_of(struct promises *promises, pid_t pid, uint64_t start_time);
+/* Makes an owner known to the members, or a holder of one that asked. 0, -ENOMEM. */
+MUST_CHECK int promises_join(struct promises *promises, const struct owner_process *owner);
+/* Tells the members what became of an owner; forgets it where it has no business left. */
+void promises_settle_owner(struct promises *promises, uint64_t key);
+/* Makes a deal's attachments members. 0; -ENOMEM, -EINVAL. */
+MUST_CHECK int promises_attach(struct promises *promises, const struct deal *deal,
+                               const char *text);
+/* Takes a deal out. What waits for its answer must have been answered. */
+void promises_drop(struct promises *promises, struct deal *deal);
+
+/* ---- promises_ops.c ---- */
+extern const struct ledger_ops promises_ledger_ops;
+/* Tells waiters their positions, where these have changed. */
+void promises_tell_waiting(struct promises *promises);
+/* What a waiter waits for, in words. */
+void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
+                        char text[DEAL_WAITS_FOR_MAX]);
+
+/* ---- promises_record.c ---- */
+/* Each appends a record. 0; negative errno. */
+MUST_CHECK int record_lease(struct promises *promises, const struct deal *deal,
+                            const struct ledger_lease *lease);
+MUST_CHECK int record_wait(struct promises *promises, const struct deal *deal);
+int record_end(struct promises *promises, const char *id);
+int record_base(struct promises *promises, uint64_t owner, const char *uuid, int64_t base_bytes);
+int record_member(struct promises *promises, const struct owner_process *owner, pid_t pid,
+                  uint64_t start_time);
+/* Writes the journal anew where it has become long, or was lost with its directory (`anew`). */
+void record_compact(struct promises *promises, bool anew);
+/* Opens the journal and restores what it tells. 0, also where that fails (then `trouble` says so); -ENOMEM. */
+MUST_CHECK int record_restore(struct promises *promises, bool forget);
+/* Tries once more where the journal could not be opened. */
+void record_retry(struct promises *promises);
+/* The end: leaves the journal for who comes next, or deletes it where nothing is promised. */
+void record_leave(struct promises *promises);
+
+/* ---- promises_view.c ---- */
+/* {"schema": 1, "verdict": …} for free(3); NULL: out of memory. `sum` and `lease` may be NULL. */
+char *view_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,
+                   const struct ledger_lease *lease, const struct ledger_sum *sum);
+char *view_leases(const struct promises *promises);
+/* A GPU for people: "GPU 0". */
+const char *view_gpu(const struct promises *promises, const char *uuid, char *text, size_t size);
+
+#endif

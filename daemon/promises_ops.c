@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* What the ledger says: grants written down and told, ends, states; and what waiters are told meanwhile. */
+#include "daemon/promises_inner.h"
+
+#include "common/size.h"
+#include "common/text.h"
+#include "daemon/log.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t holder(void *data, uint64_t key)
+{
+    struct promises *promises = data;
+    const struct owner_process *owner = owners_find(promises->owners, key);
+    struct members_verdict verdict = {0};
+    if (!owner || members_resolve(promises->members, owner->pid, owner->start_time, NULL, NULL,
+                                  &verdict) < 0) {
+        return 0;
+    }
+    return verdict.key == key ? verdict.outer : verdict.key;
+}
+
+static int record(void *data, const struct ledger_lease *lease, bool known)
+{
+    struct promises *promises = data;
+    const struct deal *deal = deals_find(promises->deals, lease->id);
+    (void)known;
+    promises->record_error = deal ? record_lease(promises, deal, lease) : -ENOENT;
+    if (promises->record_error < 0) {
+        log_line(LOG_LINE_ERROR, "the journal could not be written: %s",
+                 strerror(-promises->record_error));
+    }
+    return promises->record_error;
+}
+
+/* ---- Answers --------------------------------------------------------------------------------- */
+
+static void send_verdict(struct deal *deal, const char *text)
+{
+    struct http_request *http = deal->http;
+    deal->http = NULL;
+    if (!http) {
+        return;
+    }
+    if (!text) {
+        http_fail(http, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+    } else if (deal->streams) {
+        http_line(http, text);
+        http_end(http);
+    } else {
+        http_answer(http, 200, text);
+    }
+}
+
+static void fail_unrecorded(const struct promises *promises, struct deal *deal)
+{
+    struct http_request *http = deal->http;
+    deal->http = NULL;
+    if (!http) {
+        return;
+    }
+    if (deal->streams) { /* its status is out already: an error is a line like a verdict */
+        char message[160];
+        (void)snprintf(message, sizeof(message), "the promise cannot be written down: %s",
+                       strerror(-promises->record_error));
+        char *text = http_error_json("journal", -promises->record_error, NULL, message);
+        if (text) {
+            http_line(http, text);
+        }
+        free(text);
+        http_end(http);
+    } else {
+        http_fail(http, 503, "journal", -promises->record_error,
+                  "make room where the daemon's socket is, and ask again",
+                  "the promise cannot be written down: %s", strerror(-promises->record_error));
+    }
+}
+
+static void become_lease(struct promises *promises, struct deal *deal)
+{
+    deal->kind = DEAL_HELD;
+    (void)members_set_prospective(promises->members, deal->owner, false);
+    if (members_add_lease(promises->members, deal->owner, deal->id) < 0) {
+        log_line(LOG_LINE_ERROR, "out of memory: members of %s are not known by their environment",
+                 deal->id);
+    }
+}
+
+static void answer(void *data, const char *id, uint32_t verdict, const struct ledger_lease *lease,
+                   const struct ledger_sum *sum)
+{
+    struct promises *promises = data;
+    struct deal *deal = deals_find(promises->deals, id);
+    if (!deal) {
+        return;
+    }
+    daemon_changed(promises->daemon);
+    if (verdict == LEDGER_GRANTED && deal->kind == DEAL_ASKED) {
+        become_lease(promises, deal);
+    }
+    if (verdict == LEDGER_UNRECORDED) {
+        fail_unrecorded(promises, deal);
+    } else {
+        const struct deal *whose =
+            deal->kind == DEAL_GROWTH ? deals_find(promises->deals, deal->grows) : deal;
+        char *text = view_verdict(promises, verdict, whose ? whose : deal, lease, sum);
+        send_verdict(deal, text);
+        free(text);
+    }
+    if (deal->kind == DEAL_ASKED) {
+        (void)record_end(promises, id);
+    }
+    if (deal->kind != DEAL_HELD) {
+        promises_drop(promises, deal);
+    }
+}
+
+static void ended(void *data, const char *id, uint32_t why)
+{
+    struct promises *promises = data;
+    struct deal *deal = deals_find(promises->deals, id);
+    static const char *const reasons[] = {"released", "its owner has ended", "its time is over"};
+    (void)record_end(promises, id);
+    daemon_changed(promises->daemon);
+    if (deal) {
+        log_line(LOG_LINE_INFO, "lease %s%s%s has ended: %s", id, deal->label[0] ? " of " : "",
+                 deal->label, reasons[why]);
+        promises_drop(promises, deal);
+    }
+}
+
+static void base(void *data, uint64_t owner, const char *uuid, int64_t base_bytes)
+{
+    (void)record_base(data, owner, uuid, base_bytes);
+}
+
+static void state(void *data, const struct ledger_lease *lease, uint32_t pid, const char *name)
+{
+    struct promises *promises = data;
+    const struct deal *deal = deals_find(promises->deals, lease->id);
+    const char *label = deal && deal->label[0] ? deal->label : "without a label";
+    daemon_changed(promises->daemon);
+    if (lease->state == LEDGER_SQUEEZED && pid) {
+        log_line(LOG_LINE_WARNING,
+                 "lease %s (%s): process %" PRIu32 " (%s) has grown into what was promised",
+                 lease->id, label, pid, name);
+    } else if (lease->state == LEDGER_SQUEEZED) {
+        log_line(LOG_LINE_WARNING, "lease %s (%s): what was promised is no longer free", lease->id,
+                 label);
+    } else if (lease->state == LEDGER_OVER) {
+        log_line(LOG_LINE_NOTICE, "lease %s (%s): its members use more than was promised",
+                 lease->id, label);
+    }
+}
+
+const struct ledger_ops promises_ledger_ops = {
+    .holder = holder,
+    .record = record,
+    .answer = answer,
+    .ended = ended,
+    .base = base,
+    .state = state,
+};
+
+/* ---- Waiting --------------------------------------------------------------------------------- */
+
+static void say_room(const struct promises *promises, const struct ledger_waiter *waiter,
+                     char text[DEAL_WAITS_FOR_MAX])
+{
+    char missing[SIZE_TEXT_MAX], gpu[64];
+    if (waiter->uuid && waiter->missing_bytes != VRAM_UNKNOWN && waiter->missing_bytes) {
+        (void)snprintf(text, DEAL_WAITS_FOR_MAX, "%s more on %s%s",
+                       size_format(waiter->missing_bytes, missing),
+                       view_gpu(promises, waiter->uuid, gpu, sizeof(gpu)),
+                       waiter->gpu_count > 1 ? " or another" : "");
+    } else {
+        (void)snprintf(text, DEAL_WAITS_FOR_MAX, "room on %" PRIu32 " GPUs at once",
+                       waiter->gpu_count);
+    }
+}
+
+void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
+                        char text[DEAL_WAITS_FOR_MAX])
+{
+    static const char *const texts[] = {
+        [LEDGER_FOR_SAMPLE] = "the driver's figures",
+        [LEDGER_FOR_ROOM] = "",
+        [LEDGER_FOR_TURN] = "its turn, as others were passed over often enough",
+        [LEDGER_FOR_QUIET] = "a second look at processes without a lease",
+        [LEDGER_FOR_RETURN] = "those who waited before the daemon was restarted",
+        [LEDGER_FOR_GPU] = "a GPU that tells its figures",
+    };
+    if (collector_is_paused(promises->daemon->collector)) {
+        (void)text_copy(text, DEAL_WAITS_FOR_MAX, "the end of the pause (`vram resume`)");
+    } else if (waiter->absent) {
+        (void)text_copy(text, DEAL_WAITS_FOR_MAX, "its client, after the daemon was restarted");
+    } else if (waiter->reason == LEDGER_FOR_ROOM) {
+        say_room(promises, waiter, text);
+    } else if (waiter->reason == LEDGER_FOR_QUIET && waiter->pid) {
+        (void)snprintf(text, DEAL_WAITS_FOR_MAX,
+                       "%s (process %" PRIu32 "), which has no lease and is growing", waiter->name,
+                       waiter->pid);
+    } else {
+        (void)text_copy(text, DEAL_WAITS_FOR_MAX, texts[waiter->reason]);
+    }
+}
+
+static void tell_waiting(struct promises *promises, struct deal *deal,
+                         const struct ledger_waiter *waiter)
+{
+    char text[DEAL_WAITS_FOR_MAX];
+    struct buf buf = BUF_INIT;
+    struct json json = JSON_INIT(&buf);
+    promises_waits_for(promises, waiter, text);
+    if (deal->told_position == waiter->position && strcmp(deal->told, text) == 0) {
+        return;
+    }
+    json_object(&json, NULL);
+    json_object(&json, "waiting");
+    json_number(&json, "position", waiter->position);
+    json_text(&json, "waits_for", text);
+    json_end_object(&json);
+    json_end_object(&json);
+    if (!buf.failed) {
+        deal->told_position = waiter->position;
+        (void)text_copy(deal->told, sizeof(deal->told), text);
+        http_line(deal->http, buf.data);
+    }
+    buf_done(&buf);
+}
+
+void promises_tell_waiting(struct promises *promises)
+{
+    for (size_t i = 0; i < ledger_waiter_count(promises->ledger); i++) {
+        struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, i);
+        struct deal *deal = deals_find(promises->deals, waiter.id);
+        if (deal && deal->http && deal->streams && waiter.reason != LEDGER_FOR_SAMPLE) {
+            tell_waiting(promises, deal, &waiter);
+        }
+    }
+}
