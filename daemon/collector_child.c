@@ -11,10 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#ifndef VRAM_OPEN_DIRECT /* until h1's item 6 is merged */
-#define VRAM_OPEN_DIRECT 0x2u
-#endif
-
 /* 1; 0: the daemon has closed its end, or is gone. */
 static int read_all(void *bytes, size_t size)
 {

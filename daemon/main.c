@@ -192,9 +192,7 @@ static int make_parts(struct program *program)
                                           .call_timeout_ns = daemon->options.call_timeout_ns};
     if (!(daemon->base = event_base_new()) || figures_init(daemon) < 0 ||
         !(daemon->collector = collector_new(daemon->base, &collector, figures_sampled, daemon)) ||
-        !(daemon->http = http_server_new(daemon->base, connections_max(), api_handle, daemon)) ||
-        !(daemon->grantor =
-              grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon))) {
+        !(daemon->http = http_server_new(daemon->base, connections_max(), api_handle, daemon))) {
         return -ENOMEM;
     }
     program->on_term = evsignal_new(daemon->base, SIGTERM, on_signal, program);
@@ -230,6 +228,11 @@ static int take_place(struct program *program, char *message, size_t size)
     if (r == 0) {
         r = http_server_listen(daemon->http, fd);
         program->listening = fd;
+    }
+    if (r == 0) { /* not before: who is kept out of the place would keep the lock from who is in it */
+        daemon->grantor =
+            grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon);
+        r = daemon->grantor ? 0 : -ENOMEM;
     }
     return r;
 }
