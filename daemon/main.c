@@ -229,9 +229,9 @@ static int take_place(struct program *program, char *message, size_t size)
         r = http_server_listen(daemon->http, fd);
         program->listening = fd;
     }
-    if (r == 0) { /* not before: who is kept out of the place would keep the lock from who is in it */
-        daemon->grantor =
-            grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon);
+    if (r ==
+        0) { /* not before: who is kept out of the place would keep the lock from who is in it */
+        daemon->grantor = grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon);
         r = daemon->grantor ? 0 : -ENOMEM;
     }
     return r;
