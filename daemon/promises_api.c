@@ -163,6 +163,27 @@ static void queue(struct promises *promises, struct http_request *request, struc
     promises_stir(promises, true);
 }
 
+/* By rights and by the bounds of the configuration; answers where not. */
+static bool is_allowed(const struct promises *promises, struct http_request *request,
+                       const struct peer *peer)
+{
+    const struct daemon *daemon = promises->daemon;
+    if (!rights_lease(&daemon->rights, peer)) {
+        const char *group = daemon->config.lease_group;
+        http_fail(request, 403, "forbidden", EPERM,
+                  "`sudo usermod -aG GROUP USER` lets a user in, from the next login on",
+                  "leases are for members of the group %s", group[0] ? group : "of administrators");
+        return false;
+    }
+    if (ledger_waiter_count(promises->ledger) >= daemon->config.max_waiters ||
+        ledger_lease_count(promises->ledger) >= daemon->config.max_leases) {
+        http_fail(request, 429, "too_many", EAGAIN, "/etc/vram.conf has the limits",
+                  "there are too many leases, or requests that wait");
+        return false;
+    }
+    return true;
+}
+
 static void ask(struct promises *promises, struct http_request *request, const json_t *body)
 {
     const char *id = json_string_value(json_object_get(body, "id"));
@@ -178,8 +199,7 @@ static void ask(struct promises *promises, struct http_request *request, const j
         !is_promising(promises, request)) {
         return;
     }
-    if (deals_count(promises->deals) >= promises->daemon->options.requests_max) {
-        http_fail(request, 429, "too_many", EAGAIN, NULL, "too many leases and requests");
+    if (!is_allowed(promises, request, peer)) {
         return;
     }
     struct deal *deal = deals_add(promises->deals, id);
@@ -192,7 +212,8 @@ static void ask(struct promises *promises, struct http_request *request, const j
     deal->since_ns = date_now_ns();
     struct owner_process *owner = NULL;
     if (request_read(request, body, deal) &&
-        request_members(request, json_object_get(body, "members"), "members", peer, deal)) {
+        request_members(promises, request, json_object_get(body, "members"), "members", peer,
+                        deal)) {
         owner = request_owner(promises, request, body, peer);
     }
     if (owner) {
@@ -234,7 +255,8 @@ static struct deal *find_deal(struct promises *promises, struct http_request *re
         return NULL;
     }
     const struct owner_process *owner = owners_find(promises->owners, found->owner);
-    if (!request_may_rule(peer, found->uid) && !(owner && request_may_rule(peer, owner->uid))) {
+    if (!rights_rule(&promises->daemon->rights, peer, found->uid) &&
+        !(owner && rights_rule(&promises->daemon->rights, peer, owner->uid))) {
         http_fail(request, 403, "forbidden", EPERM, NULL, "it is another user's");
         return NULL;
     }
@@ -280,7 +302,8 @@ static bool attach_more(struct promises *promises, struct http_request *request,
                         const struct peer *peer, struct deal *deal)
 {
     size_t before = deal->attached_count;
-    if (!request_members(request, json_object_get(body, "attach"), "attach", peer, deal)) {
+    if (!request_members(promises, request, json_object_get(body, "attach"), "attach", peer,
+                         deal)) {
         return false;
     }
     for (size_t i = before; i < deal->attached_count; i++) {

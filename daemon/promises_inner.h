@@ -67,14 +67,13 @@ bool request_number(struct http_request *request, const json_t *body, const char
 bool request_read(struct http_request *request, const json_t *body, struct deal *deal);
 /* Who asks, a process that can be seen from here; NULL: it was answered. */
 const struct peer *request_peer(struct http_request *request);
-/* Whether who asks may act for that user. */
-bool request_may_rule(const struct peer *peer, uid_t uid);
 /* The owner that the body names; NULL: it was answered. */
 struct owner_process *request_owner(struct promises *promises, struct http_request *request,
                                     const json_t *body, const struct peer *peer);
 /* A list of attachments, added to the deal as this PID namespace has them. */
-bool request_members(struct http_request *request, const json_t *list, const char *key,
-                     const struct peer *peer, struct deal *deal);
+bool request_members(const struct promises *promises, struct http_request *request,
+                     const json_t *list, const char *key, const struct peer *peer,
+                     struct deal *deal);
 
 /* ---- promises_record.c ---- */
 /* Each appends a record. 0; negative errno. */

@@ -124,11 +124,6 @@ bool request_read(struct http_request *request, const json_t *body, struct deal 
 
 /* ---- Who ------------------------------------------------------------------------------------- */
 
-bool request_may_rule(const struct peer *peer, uid_t uid)
-{
-    return peer_is_admin(peer) || peer->uid == uid;
-}
-
 const struct peer *request_peer(struct http_request *request)
 {
     const struct peer *peer;
@@ -193,7 +188,7 @@ struct owner_process *request_owner(struct promises *promises, struct http_reque
         http_fail(request, 404, "no_such_process", ESRCH, NULL, "process %ld has ended", (long)pid);
         return NULL;
     }
-    if (!request_may_rule(peer, uid)) {
+    if (!rights_rule(&promises->daemon->rights, peer, uid)) {
         http_fail(request, 403, "forbidden", EPERM, NULL, "process %ld is another user's",
                   (long)pid);
         return NULL;
@@ -213,8 +208,8 @@ struct owner_process *request_owner(struct promises *promises, struct http_reque
 /* ---- Members --------------------------------------------------------------------------------- */
 
 /* Adds a member as the caller means it: a pid is made one of this namespace. False: it was answered. */
-static bool add_attachment(struct http_request *request, const struct peer *peer, struct deal *deal,
-                           const char *text)
+static bool add_attachment(const struct promises *promises, struct http_request *request,
+                           const struct peer *peer, struct deal *deal, const char *text)
 {
     struct attachment attachment;
     char number[32];
@@ -238,7 +233,7 @@ static bool add_attachment(struct http_request *request, const struct peer *peer
                       (long)attachment.pid);
             return false;
         }
-        if (!request_may_rule(peer, uid)) {
+        if (!rights_rule(&promises->daemon->rights, peer, uid)) {
             http_fail(request, 403, "forbidden", EPERM, NULL, "process %ld is another user's",
                       (long)attachment.pid);
             return false;
@@ -253,8 +248,9 @@ static bool add_attachment(struct http_request *request, const struct peer *peer
     return true;
 }
 
-bool request_members(struct http_request *request, const json_t *list, const char *key,
-                     const struct peer *peer, struct deal *deal)
+bool request_members(const struct promises *promises, struct http_request *request,
+                     const json_t *list, const char *key, const struct peer *peer,
+                     struct deal *deal)
 {
     size_t i;
     json_t *value;
@@ -271,7 +267,7 @@ bool request_members(struct http_request *request, const json_t *list, const cha
             request_fail(request, key, "is a list of texts");
             return false;
         }
-        if (!add_attachment(request, peer, deal, json_string_value(value))) {
+        if (!add_attachment(promises, request, peer, deal, json_string_value(value))) {
             return false;
         }
     }
