@@ -64,7 +64,11 @@ void api_write_daemon(struct daemon *daemon, struct json *json, const char *key)
     json_text(json, "message", reason ? message : NULL);
     json_bool(json, "paused", collector_is_paused(daemon->collector));
     json_text(json, "since", utc_format(daemon->since_ns, since));
-    json_number(json, "margin_bytes", daemon->options.margin_bytes);
+    if (daemon->config.margin.bytes || !daemon->config.margin.millipercent) {
+        json_number(json, "margin_bytes", daemon->config.margin.bytes);
+    } else {
+        json_null(json, "margin_bytes"); /* a part of each GPU's total */
+    }
     if (collector > 0) {
         json_number(json, "collector_pid", (uint64_t)collector);
     } else {
@@ -210,7 +214,7 @@ static void answer_figures(struct daemon *daemon, struct http_request *request,
     if (http_peer(request, &view.peer) < 0) {
         view.peer = NULL;
     }
-    view.sees_all = view.peer && peer_is_admin(view.peer);
+    view.sees_all = view.peer && rights_admin(&daemon->rights, view.peer);
     int r = promise(&view, &promised);
     if (r == 0) {
         r = vram_snapshot_json(promised, NULL, 0, &text);
@@ -353,10 +357,10 @@ static void get_snapshot(struct daemon *daemon, struct http_request *request)
 /* ---- Pause ----------------------------------------------------------------------------------- */
 
 /* Who may take the driver from everybody. */
-static bool is_admin(struct http_request *request)
+static bool is_admin(const struct daemon *daemon, struct http_request *request)
 {
     const struct peer *peer;
-    if (http_peer(request, &peer) == 0 && peer_is_admin(peer)) {
+    if (http_peer(request, &peer) == 0 && rights_admin(&daemon->rights, peer)) {
         return true;
     }
     http_fail(request, 403, "forbidden", EPERM, "root may, or the user that vramd runs as",
@@ -419,7 +423,7 @@ static void turn_away_waiting(struct daemon *daemon)
 
 static void post_pause(struct daemon *daemon, struct http_request *request)
 {
-    if (!is_admin(request)) {
+    if (!is_admin(daemon, request)) {
         return;
     }
     if (!collector_is_paused(daemon->collector)) {
@@ -432,7 +436,7 @@ static void post_pause(struct daemon *daemon, struct http_request *request)
 
 static void post_resume(struct daemon *daemon, struct http_request *request)
 {
-    if (!is_admin(request)) {
+    if (!is_admin(daemon, request)) {
         return;
     }
     if (collector_is_paused(daemon->collector)) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define BACKLOG 16
+#define ASKERS_MAX 16
 
 static const struct timeval try_again = {2, 0}; /* where the holder cannot be watched */
 
@@ -27,20 +28,35 @@ struct grantor {
     struct evconnlistener *listener; /* not NULL: ours */
     struct process_watch *holder_watch;
     pid_t holder;
+    size_t askers;
     struct event *on_retry;
 };
 
 static void try_to_take(struct grantor *grantor);
 
-/* Somebody asks who has it, which the connection alone tells. */
+static void on_asker_done(evutil_socket_t fd, short what, void *data)
+{
+    struct grantor *grantor = data;
+    (void)what;
+    grantor->askers--;
+    (void)close(fd);
+}
+
+/* Somebody asks who has it, which the connection alone tells; it is kept until that has been read from it. */
 static void on_asked(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
                      int length, void *data)
 {
+    static const struct timeval limit = {1, 0};
+    struct grantor *grantor = data;
     (void)listener;
     (void)address;
     (void)length;
-    (void)data;
-    (void)close(fd);
+    if (grantor->askers >= ASKERS_MAX ||
+        event_base_once(grantor->base, fd, EV_READ, on_asker_done, grantor, &limit) < 0) {
+        (void)close(fd);
+    } else {
+        grantor->askers++;
+    }
 }
 
 static void on_holder_ended(void *data)

@@ -36,8 +36,12 @@
 #define BACKLOG 1024
 #define MESSAGE_MAX 1024
 
-static const struct timeval deadline = {10, 0};
+#define DEADLINE_S 10
+#define DEADLINE_NS ((uint64_t)DEADLINE_S * 1000000000u)
+
+static const struct timeval deadline = {DEADLINE_S, 0};
 static const struct timeval look_again = {1, 0};
+static const struct timeval look_soon = {0, 20000};
 
 TAILQ_HEAD(connections, connection);
 
@@ -69,7 +73,7 @@ struct connection {
     bool touched;
     bool closed;      /* by the client, or to be closed */
     bool half_closed; /* the client has sent its last byte */
-    uint64_t accepted_ticks;
+    uint64_t accepted_ticks, accepted_ns;
     struct event *on_closed, *on_deadline;
     struct evhttp_connection *evcon; /* while evhttp has it, from WAITING on */
     struct http_request *request;    /* while WAITING */
@@ -459,7 +463,11 @@ static void on_request(struct evhttp_request *whole, void *data)
     connection->evcon = evhttp_request_get_connection(whole);
     evhttp_connection_set_closecb(connection->evcon, on_connection_freed, connection);
     server->waiting++;
-    (void)event_del(connection->on_deadline);
+    if (connection->half_closed) {
+        (void)event_add(connection->on_deadline, &look_again);
+    } else {
+        (void)event_del(connection->on_deadline);
+    }
 
     const char *fault = find_fault(whole);
     int r = fault ? 0 : parse_target(request);
@@ -516,9 +524,12 @@ static void on_closed(evutil_socket_t fd, short what, void *data)
     if (poll_fd.revents & (POLLHUP | POLLERR)) {
         connection->closed = true;
     } else {
-        connection->half_closed = true; /* it may still read: looked at again from time to time */
-        if (connection->phase == WAITING) {
-            (void)event_add(connection->on_deadline, &look_again);
+        /* It may still read: looked at again from time to time. Soon, where its request cannot become whole any more: evhttp
+         * sends what it has to say to that, and tells nobody when that is done. */
+        connection->half_closed = true;
+        if (connection->phase != ANSWERED) {
+            (void)event_add(connection->on_deadline,
+                            connection->phase == WAITING ? &look_again : &look_soon);
         }
     }
     touch(connection);
@@ -529,7 +540,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *data)
     struct connection *connection = data;
     (void)fd;
     (void)what;
-    if (connection->phase == WAITING) {
+    bool may_arrive =
+        connection->phase == ARRIVING && clock_now_ns() - connection->accepted_ns < DEADLINE_NS;
+    if (connection->phase == WAITING || (may_arrive && connection->half_closed)) {
         on_closed(connection->fd, 0, connection);
     } else {
         connection->closed = true;
@@ -624,6 +637,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *data)
     connection->bev = bev;
     connection->fd = -1;
     connection->accepted_ticks = process_now_ticks();
+    connection->accepted_ns = clock_now_ns();
     connection->on_deadline = event_new(base, -1, 0, on_deadline, connection);
     if (!connection->on_deadline || event_add(connection->on_deadline, &deadline) < 0) {
         connection->closed = true;

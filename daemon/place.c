@@ -21,6 +21,8 @@
 #define FIRST_GIVEN_FD 3
 
 static const struct timeval try_again = {1, 0};
+static const struct timeval settle = {
+    0, 100000}; /* whoever removes a directory removes what is in it first */
 
 struct place {
     struct place_options options;
@@ -232,10 +234,14 @@ static void on_retry(evutil_socket_t none, short what, void *data)
 
 static void on_change(evutil_socket_t fd, short what, void *data)
 {
+    struct place *place = data;
     char events[4096];
+    (void)what;
     while (read(fd, events, sizeof(events)) > 0) { /* what happened is seen by looking */
     }
-    on_retry(fd, what, data);
+    if (!is_whole(place)) {
+        (void)event_add(place->on_retry, &settle);
+    }
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
