@@ -64,7 +64,11 @@ void api_write_daemon(struct daemon *daemon, struct json *json, const char *key)
     json_text(json, "message", reason ? message : NULL);
     json_bool(json, "paused", collector_is_paused(daemon->collector));
     json_text(json, "since", utc_format(daemon->since_ns, since));
-    json_number(json, "margin_bytes", daemon->options.margin_bytes);
+    if (daemon->config.margin.bytes || !daemon->config.margin.millipercent) {
+        json_number(json, "margin_bytes", daemon->config.margin.bytes);
+    } else {
+        json_null(json, "margin_bytes"); /* a part of each GPU's total */
+    }
     if (collector > 0) {
         json_number(json, "collector_pid", (uint64_t)collector);
     } else {
@@ -127,6 +131,13 @@ static uint32_t wanted_take(const struct http_request *request)
         (void)parse_take(text, &take); /* looked at when it arrived */
     }
     return take;
+}
+
+/* What a sample must have so that its figures and what is promised of them are of one moment. */
+static uint32_t needed_take(const struct daemon *daemon, const struct http_request *request)
+{
+    return wanted_take(request) |
+           (daemon->promises ? daemon->promises->take(daemon->promises_data) : 0);
 }
 
 /* How a snapshot looks to who asks for it. */
@@ -203,7 +214,7 @@ static void answer_figures(struct daemon *daemon, struct http_request *request,
     if (http_peer(request, &view.peer) < 0) {
         view.peer = NULL;
     }
-    view.sees_all = view.peer && peer_is_admin(view.peer);
+    view.sees_all = view.peer && rights_admin(&daemon->rights, view.peer);
     int r = promise(&view, &promised);
     if (r == 0) {
         r = vram_snapshot_json(promised, NULL, 0, &text);
@@ -264,7 +275,7 @@ static void answer_fresh(struct daemon *daemon, struct http_request *request, ui
 {
     struct parked_wish wish = {
         .for_sample = true,
-        .take = wanted_take(request),
+        .take = needed_take(daemon, request),
         .timeout_ms = daemon->options.call_timeout_ns / 1000000 + LATE_MS,
         .answer = answer_sampled,
         .data = daemon,
@@ -288,7 +299,7 @@ static void answer_changed(void *data, struct http_request *request, enum parked
     (void)end;
     (void)sample;
     if (daemon->snapshot && !collector_is_paused(daemon->collector) &&
-        (wanted_take(request) & ~daemon->snapshot_take) == 0) {
+        (needed_take(daemon, request) & ~daemon->snapshot_take) == 0) {
         answer_figures(daemon, request, daemon->snapshot);
     } else {
         answer_fresh(daemon, request, 0);
@@ -346,10 +357,10 @@ static void get_snapshot(struct daemon *daemon, struct http_request *request)
 /* ---- Pause ----------------------------------------------------------------------------------- */
 
 /* Who may take the driver from everybody. */
-static bool is_admin(struct http_request *request)
+static bool is_admin(const struct daemon *daemon, struct http_request *request)
 {
     const struct peer *peer;
-    if (http_peer(request, &peer) == 0 && peer_is_admin(peer)) {
+    if (http_peer(request, &peer) == 0 && rights_admin(&daemon->rights, peer)) {
         return true;
     }
     http_fail(request, 403, "forbidden", EPERM, "root may, or the user that vramd runs as",
@@ -412,7 +423,7 @@ static void turn_away_waiting(struct daemon *daemon)
 
 static void post_pause(struct daemon *daemon, struct http_request *request)
 {
-    if (!is_admin(request)) {
+    if (!is_admin(daemon, request)) {
         return;
     }
     if (!collector_is_paused(daemon->collector)) {
@@ -425,7 +436,7 @@ static void post_pause(struct daemon *daemon, struct http_request *request)
 
 static void post_resume(struct daemon *daemon, struct http_request *request)
 {
-    if (!is_admin(request)) {
+    if (!is_admin(daemon, request)) {
         return;
     }
     if (collector_is_paused(daemon->collector)) {

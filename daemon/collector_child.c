@@ -61,12 +61,36 @@ static int reply_memory(uint32_t sequence)
     return reply(sequence, -ENOMEM, &error, sizeof(error));
 }
 
-static int serve(struct vram *vram, const struct collector_request *request)
+/* The driver as it is asked, waking GPUs or not: one way at a time. */
+struct way {
+    const char *driver;
+    struct vram *vram;
+    bool wakes;
+};
+
+static int open_way(struct way *way, bool wakes)
+{
+    struct vram_options options = VRAM_OPTIONS_INIT;
+    if (way->vram && way->wakes == wakes) {
+        return 0;
+    }
+    way->vram = vram_close(way->vram);
+    options.driver = way->driver;
+    options.flags = VRAM_OPEN_DIRECT | (wakes ? VRAM_OPEN_WAKE : 0);
+    way->wakes = wakes;
+    return vram_open(&way->vram, &options);
+}
+
+static int serve(struct way *way, const struct collector_request *request)
 {
     struct vram_snapshot *snapshot;
     void *bytes;
     size_t size;
-    int r = vram_snapshot_take(vram, request->take, &snapshot);
+    if (open_way(way, request->take & COLLECTOR_WAKE) < 0) {
+        return reply_memory(request->sequence);
+    }
+    struct vram *vram = way->vram;
+    int r = vram_snapshot_take(vram, request->take & ~COLLECTOR_WAKE, &snapshot);
     if (r < 0) {
         return reply_error(request->sequence, r, vram);
     }
@@ -85,18 +109,12 @@ static int serve(struct vram *vram, const struct collector_request *request)
 
 int collector_child_run(const char *driver)
 {
-    struct vram_options options = VRAM_OPTIONS_INIT;
+    struct way way = {.driver = driver};
     struct collector_request request;
-    struct vram *vram;
     (void)prctl(PR_SET_NAME, "vramd-collector");
     (void)signal(SIGINT,
                  SIG_IGN); /* a terminal's, meant for the daemon, which closes the socket then */
-    options.driver = driver;
-    options.flags = VRAM_OPEN_DIRECT;
-    if (vram_open(&vram, &options) < 0) {
-        return EXIT_FAILURE;
-    }
-    while (read_all(&request, sizeof(request)) && serve(vram, &request)) {
+    while (read_all(&request, sizeof(request)) && serve(&way, &request)) {
     }
     _exit(
         EXIT_SUCCESS); /* not through the driver's destructors, which may wait for a call that hangs */

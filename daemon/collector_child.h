@@ -12,6 +12,9 @@
 
 #define COLLECTOR_REPLY_MAX (64u << 20)
 
+/* With VRAM_TAKE_…: sleeping GPUs are woken, for somebody wants to use them. */
+#define COLLECTOR_WAKE 0x80000000u
+
 struct collector_request {
     uint32_t sequence;
     uint32_t take; /* VRAM_TAKE_… */

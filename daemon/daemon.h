@@ -12,10 +12,12 @@
 #include "common/endpoint.h"
 #include "common/json.h"
 #include "daemon/collector.h"
+#include "daemon/config.h"
 #include "daemon/grantor.h"
 #include "daemon/http.h"
 #include "daemon/parked.h"
 #include "daemon/place.h"
+#include "daemon/rights.h"
 #include "include/vram.h"
 #include <event2/event.h>
 
@@ -31,6 +33,8 @@ struct promises_ops {
     const char *(*lease)(void *data, const struct vram_process *process);
     /* A sample came, whoever asked for it, or none did (sample->snapshot is NULL). */
     void (*sampled)(void *data, const struct sample *sample);
+    /* VRAM_TAKE_…: what samples must have while promises stand. */
+    uint32_t (*take)(void *data);
     /* How often samples must be taken now, and of what; 0: none is needed. */
     uint64_t (*poll_ns)(void *data, uint32_t *ret_take);
     /* Whether the daemon must stay: leases, waiters. */
@@ -49,14 +53,15 @@ struct promises_ops {
 struct daemon_options {
     const char *driver;              /* as given; NULL: the environment's */
     const struct endpoint *endpoint; /* its socket, its journal, the driver's canonical name */
+    bool is_private;                 /* a user's own: who can connect may lease */
     uint64_t linger_ns;              /* ends after so long without use; 0: never */
     uint64_t call_timeout_ns;
-    uint64_t margin_bytes;
-    size_t requests_max; /* leases and requests together */
 };
 
 struct daemon {
     struct daemon_options options;
+    struct config config;
+    struct rights rights;
     struct event_base *base;
     struct http_server *http;
     struct collector *collector;

@@ -37,6 +37,7 @@ struct deal {
     char **candidates;             /* owned */
     struct http_request *http;     /* NULL: nobody waits for the answer now */
     bool streams;                  /* its answer is a stream of lines */
+    bool reached;                  /* its candidates are those that its owner can open */
     size_t told_position;
     char told[DEAL_WAITS_FOR_MAX];
 };

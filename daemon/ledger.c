@@ -209,6 +209,22 @@ int ledger_restore_waiter(struct ledger *ledger, const struct ledger_request *re
     return r;
 }
 
+void ledger_restrict(struct ledger *ledger, const char *id, const char *const *uuids, size_t count)
+{
+    struct waiter *waiter = waiter_of_id(ledger, id);
+    struct gpu_set allowed = {{0}};
+    for (size_t i = 0; waiter && i < count; i++) {
+        size_t gpu = ledger_gpu_add(ledger, uuids[i]);
+        if (gpu != NO_GPU && waiter_wants(waiter, gpu)) {
+            gpu_set_add(&allowed, gpu);
+        }
+    }
+    if (waiter) {
+        waiter->any_gpu = false;
+        waiter->candidates = allowed;
+    }
+}
+
 int ledger_grow(struct ledger *ledger, const char *id, const char *request_id, uint64_t more_bytes,
                 uint64_t now_ns)
 {

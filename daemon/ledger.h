@@ -205,6 +205,9 @@ MUST_CHECK int ledger_restore_waiter(struct ledger *ledger, const struct ledger_
 MUST_CHECK int ledger_ask(struct ledger *ledger, const struct ledger_request *request,
                           uint64_t now_ns);
 
+/* A waiter's candidates are no others than these any more. Nothing where there is none of this id. */
+void ledger_restrict(struct ledger *ledger, const char *id, const char *const *uuids, size_t count);
+
 /* More for a lease, on each of its GPUs; answered by the next sample under `request_id`. -ENOENT. */
 MUST_CHECK int ledger_grow(struct ledger *ledger, const char *id, const char *request_id,
                            uint64_t more_bytes, uint64_t now_ns);

@@ -34,7 +34,6 @@ struct program {
     struct options options;
     struct endpoint endpoint;
     int listening;
-    bool is_private;
     struct event *on_term, *on_int, *on_hup, *on_second;
 };
 
@@ -119,11 +118,45 @@ static void on_signal(evutil_socket_t number, short what, void *data)
     end(data, why);
 }
 
+static void take_config(struct program *program, const struct config *config)
+{
+    struct daemon *daemon = &program->daemon;
+    daemon->config = *config;
+    daemon->rights = rights_of(config, daemon->options.is_private);
+    daemon->options.linger_ns = program->options.linger_ns   ? program->options.linger_ns
+                                : program->options.on_demand ? config->linger_ns
+                                                             : 0;
+}
+
+/* 0 or an exit status. */
+static int configure(struct program *program)
+{
+    struct config config;
+    char problem[CONFIG_PROBLEM_MAX];
+    if (config_load(program->options.config, &config, problem) < 0) {
+        log_line(LOG_LINE_ERROR, "%s", problem);
+        ready_tell(program->options.ready_fd, problem);
+        return STATUS_FAILED;
+    }
+    take_config(program, &config);
+    return 0;
+}
+
 static void on_hangup(evutil_socket_t number, short what, void *data)
 {
-    struct daemon *daemon = &((struct program *)data)->daemon;
+    struct program *program = data;
+    struct daemon *daemon = &program->daemon;
+    struct config config;
+    char problem[CONFIG_PROBLEM_MAX];
     (void)number;
     (void)what;
+    if (config_load(program->options.config, &config, problem) < 0) {
+        log_line(LOG_LINE_ERROR, "%s; what was configured before goes on", problem);
+        return;
+    }
+    config_done(&daemon->config);
+    take_config(program, &config);
+    log_line(LOG_LINE_NOTICE, "the configuration was read again");
     if (daemon->promises) {
         daemon->promises->reload(daemon->promises_data);
     }
@@ -217,7 +250,7 @@ static int take_place(struct program *program, char *message, size_t size)
     struct place_options options = {
         .socket = program->endpoint.socket,
         .lock = program->endpoint.lock,
-        .is_private = program->is_private,
+        .is_private = program->daemon.options.is_private,
         .listening = program->listening,
         .moved = on_moved,
         .data = program,
@@ -229,9 +262,9 @@ static int take_place(struct program *program, char *message, size_t size)
         r = http_server_listen(daemon->http, fd);
         program->listening = fd;
     }
-    if (r == 0) { /* not before: who is kept out of the place would keep the lock from who is in it */
-        daemon->grantor =
-            grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon);
+    if (r ==
+        0) { /* not before: who is kept out of the place would keep the lock from who is in it */
+        daemon->grantor = grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon);
         r = daemon->grantor ? 0 : -ENOMEM;
     }
     return r;
@@ -299,7 +332,8 @@ static int choose_place(struct program *program)
     if (r < 0) {
         return fail_place(program, r);
     }
-    program->is_private = program->listening < 0 && !(is_root && program->endpoint.named);
+    program->daemon.options.is_private =
+        program->listening < 0 && !(is_root && program->endpoint.named);
     program->daemon.options.driver = program->options.driver;
     program->daemon.options.endpoint = &program->endpoint;
     return 0;
@@ -369,11 +403,13 @@ int main(int argc, char **argv)
     (void)clock_gettime(CLOCK_REALTIME, &now);
     daemon->since_ns = (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
     daemon->epoch = daemon->since_ns / 1000; /* no epoch of a daemon before this one */
-    daemon->options.linger_ns = program.options.linger_ns;
+    status = configure(&program);
+    if (status != 0) {
+        return status;
+    }
     daemon->options.call_timeout_ns = call_timeout_ns();
-    daemon->options.margin_bytes = VRAM_DEFAULT_MARGIN_BYTES;
-    daemon->options.requests_max = 8192;
     status = serve(&program);
     free_parts(&program);
+    config_done(&daemon->config);
     return status;
 }

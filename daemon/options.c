@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DEFAULT_LINGER_NS ((uint64_t)60000000000)
-
 static const char help[] =
     "vramd [OPTION…]: promises GPU memory, and tells all who ask how much is left\n"
     "\n"
@@ -18,7 +16,8 @@ static const char help[] =
     "and\n"
     "                    $XDG_RUNTIME_DIR/vram/vram.sock for others\n"
     "  --config FILE     default /etc/vram.conf; read again at SIGHUP\n"
-    "  --on-demand       end after 60 s without leases, waiters and requests\n"
+    "  --on-demand       end after 60 s (or as configured) without leases,\n"
+    "                    waiters and requests\n"
     "  --linger TIME     the same after TIME\n"
     "  --ready-fd N      write a line to descriptor N when requests are served, and close it\n"
     "  --forget          promise again although the record of what was promised is damaged\n"
@@ -65,7 +64,7 @@ int options_parse(int argc, char **argv, struct options *ret_options)
             options.config = optarg;
             break;
         case 'o':
-            options.linger_ns = options.linger_ns ? options.linger_ns : DEFAULT_LINGER_NS;
+            options.on_demand = true;
             break;
         case 'l':
             if (duration_parse(optarg, &options.linger_ns) < 0 || options.linger_ns == 0) {

@@ -16,7 +16,8 @@ enum status {
 struct options {
     const char *driver, *socket, *config; /* NULL: not given */
     int ready_fd;                         /* -1: none */
-    uint64_t linger_ns;                   /* 0: for ever */
+    bool on_demand;
+    uint64_t linger_ns; /* 0: as configured, where it was started on demand; else for ever */
     bool forget;
 };
 

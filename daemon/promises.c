@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "daemon/attachment.h"
 #include "daemon/log.h"
+#include "daemon/reach.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +135,9 @@ static void fill_gpu(const struct promises *promises, const struct vram_gpu *fro
         .total_bytes = from->total_bytes,
         .reserved_bytes = from->driver_reserved_bytes,
         .free_bytes = from->free_bytes,
-        .margin_bytes = promises->daemon->options.margin_bytes,
+        .margin_bytes = config_margin_bytes(
+            config_margin_for(&promises->daemon->config, from->index, from->uuid, from->pci),
+            from->total_bytes),
     };
 }
 
@@ -202,6 +205,39 @@ static int fill_sample(struct promises *promises, const struct vram_snapshot *sn
     return r;
 }
 
+/* A request is for the GPUs that its owner can open: known with the first sample that it meets. */
+static void find_reach(struct promises *promises, const struct vram_snapshot *snapshot,
+                       struct deal *deal)
+{
+    const struct owner_process *owner = owners_find(promises->owners, deal->owner);
+    const char *uuids[LEDGER_GPUS];
+    size_t count = 0, all = vram_snapshot_gpu_count(snapshot);
+    deal->reached = true;
+    for (size_t i = 0; owner && i < all && count < LEDGER_GPUS; i++) {
+        const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, i);
+        if (gpu->uuid && (!gpu->pci || reach_may_open("", owner->pid, gpu->pci))) {
+            uuids[count++] = gpu->uuid;
+        }
+    }
+    if (owner && count < all) {
+        ledger_restrict(promises->ledger, deal->id, uuids, count);
+    }
+}
+
+static void find_reaches(struct promises *promises, const struct vram_snapshot *snapshot)
+{
+    /* A simulated GPU has no node: whoever asks can use it. */
+    if (strcmp(vram_snapshot_driver(snapshot)->kind, "nvml") != 0) {
+        return;
+    }
+    for (size_t i = 0; i < deals_count(promises->deals); i++) {
+        struct deal *deal = deals_at(promises->deals, i);
+        if (deal->kind == DEAL_ASKED && !deal->reached) {
+            find_reach(promises, snapshot, deal);
+        }
+    }
+}
+
 static int take(struct promises *promises, const struct sample *from)
 {
     struct ledger_sample sample = {
@@ -224,6 +260,7 @@ static int take(struct promises *promises, const struct sample *from)
     }
     if (r == 0) {
         owners_forget_unseen(promises->owners);
+        find_reaches(promises, from->snapshot);
         r = ledger_take(promises->ledger, &sample, clock_now_ns());
     }
     free(gpus);
@@ -233,6 +270,16 @@ static int take(struct promises *promises, const struct sample *from)
     return r;
 }
 
+static bool any_sleeps(const struct vram_snapshot *snapshot)
+{
+    for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
+        if (vram_snapshot_gpu(snapshot, i)->state == VRAM_GPU_ASLEEP) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void sampled(void *data, const struct sample *sample)
 {
     struct promises *promises = data;
@@ -240,6 +287,11 @@ static void sampled(void *data, const struct sample *sample)
     if (promises->ending || !sample->snapshot || !(sample->take & VRAM_TAKE_SETTLED) ||
         !promises_may(promises)) {
         return;
+    }
+    if (ledger_waiter_count(promises->ledger) && any_sleeps(sample->snapshot) &&
+        !(sample->take & COLLECTOR_WAKE)) {
+        collector_ask(promises->daemon->collector, TAKE | COLLECTOR_WAKE);
+        return; /* whoever wants to use a GPU wakes it anyway */
     }
     uint64_t epoch = promises->daemon->epoch;
     if (take(promises, sample) < 0) {
@@ -389,6 +441,11 @@ static bool is_busy(void *data)
     return ledger_lease_count(promises->ledger) || ledger_waiter_count(promises->ledger);
 }
 
+static uint32_t take_needed(void *data)
+{
+    return is_busy(data) && promises_may(data) ? TAKE : 0;
+}
+
 static const char *trouble(void *data, const char **ret_message)
 {
     const struct promises *promises = data;
@@ -423,6 +480,7 @@ static const struct promises_ops ops = {
     .lease = lease,
     .sampled = sampled,
     .poll_ns = poll_ns,
+    .take = take_needed,
     .is_busy = is_busy,
     .trouble = trouble,
     .promising_changed = promising_changed,

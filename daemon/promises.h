@@ -3,11 +3,13 @@
  * The desk where promises are made: it joins the ledger, which decides, with what the ledger does not know: processes
  * and their ends, members, the driver's samples, the journal, and the clients who wait.
  *
- *   promises.c        life, samples, owners' ends, time
- *   promises_ops.c    what the ledger says: grants written down and told, ends, states
- *   promises_record.c the journal's records, and the restart
- *   promises_view.c   JSON of leases, waiters and answers
- *   promises_api.c    the routes below /v1/leases
+ *   promises.c          life, samples, owners' ends, time
+ *   promises_ops.c      what the ledger says: grants written down and told, ends, states
+ *   promises_record.c   the journal's records
+ *   promises_restore.c  the restart that they are for
+ *   promises_view.c     JSON of leases, waiters and answers
+ *   promises_request.c  what a request says, and who makes it
+ *   promises_api.c      the routes below /v1/leases
  */
 #ifndef VRAM_DAEMON_PROMISES_H
 #define VRAM_DAEMON_PROMISES_H

@@ -3,287 +3,14 @@
 #include "daemon/promises_inner.h"
 
 #include "common/clock.h"
-#include "common/text.h"
-#include "common/utf8.h"
-#include "daemon/attachment.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #define ID_BEGINNING_MIN 4
-#define CANDIDATES_MAX 256
-#define LONGEST_MS ((uint64_t)1 << 40) /* decades */
-
-/* ---- Reading --------------------------------------------------------------------------------- */
-
-static void fail_body(struct http_request *request, const char *key, const char *what)
-{
-    http_fail(request, 400, "bad_request", EINVAL, NULL, "\"%s\" %s", key, what);
-}
-
-/* The body as an object; NULL: it was answered. */
-static json_t *read_body(struct http_request *request)
-{
-    json_error_t error;
-    json_t *body = json_loads(http_body(request), JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(body)) {
-        json_decref(body);
-        http_fail(request, 400, "bad_request", EINVAL, NULL, "the body is no JSON object");
-        return NULL;
-    }
-    return body;
-}
-
-/* A number that may be null or left out. False: it was answered. */
-static bool read_number(struct http_request *request, const json_t *body, const char *key,
-                        uint64_t most, uint64_t *number)
-{
-    const json_t *value = json_object_get(body, key);
-    if (!value || json_is_null(value)) {
-        return true;
-    }
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        (uint64_t)json_integer_value(value) > most) {
-        fail_body(request, key, "is not such a number");
-        return false;
-    }
-    *number = (uint64_t)json_integer_value(value);
-    return true;
-}
-
-static bool read_label(struct http_request *request, const json_t *body, struct deal *deal)
-{
-    const json_t *value = json_object_get(body, "label");
-    const char *text = json_string_value(value);
-    if (!value || json_is_null(value)) {
-        return true;
-    }
-    if (!text || strlen(text) >= DEAL_LABEL_MAX || strlen(text) != json_string_length(value)) {
-        fail_body(request, "label", "is a text of at most 64 bytes");
-        return false;
-    }
-    (void)text_copy(deal->label, sizeof(deal->label), text);
-    return true;
-}
-
-static bool read_candidates(struct http_request *request, const json_t *body, struct deal *deal)
-{
-    const json_t *list = json_object_get(body, "candidates");
-    size_t i;
-    json_t *value;
-    if (!list || json_is_null(list)) {
-        return true;
-    }
-    if (!json_is_array(list) || json_array_size(list) == 0 ||
-        json_array_size(list) > CANDIDATES_MAX) {
-        fail_body(request, "candidates", "is a list of UUIDs");
-        return false;
-    }
-    json_array_foreach(list, i, value)
-    {
-        const char *text = json_string_value(value);
-        if (!text || !text[0] || strlen(text) >= LEDGER_UUID_MAX) {
-            fail_body(request, "candidates", "is a list of UUIDs");
-            return false;
-        }
-        if (deal_add_candidate(deal, text) < 0) {
-            http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Everything of the request but its owner and members. */
-static bool read_request(struct http_request *request, const json_t *body, struct deal *deal)
-{
-    struct ledger_request *asked = &deal->request;
-    uint64_t count = 1, millipercent = 0, wait_ms = 0, lasts_ms = UINT64_MAX;
-    const json_t *wait = json_object_get(body, "wait_ms");
-    asked->margin_bytes = VRAM_UNKNOWN;
-    if (!read_number(request, body, "size_bytes", INT64_MAX, &asked->size_bytes) ||
-        !read_number(request, body, "gpu_count", CANDIDATES_MAX, &count) ||
-        !read_number(request, body, "margin_bytes", INT64_MAX, &asked->margin_bytes) ||
-        !read_number(request, body, "margin_millipercent", 100000, &millipercent) ||
-        !read_number(request, body, "wait_ms", LONGEST_MS, &wait_ms) ||
-        !read_number(request, body, "for_ms", LONGEST_MS, &lasts_ms) ||
-        !read_label(request, body, deal) || !read_candidates(request, body, deal)) {
-        return false;
-    }
-    if (!asked->size_bytes || !count) {
-        fail_body(request, asked->size_bytes ? "gpu_count" : "size_bytes", "is missing, or 0");
-        return false;
-    }
-    bool for_ever = json_is_null(wait);
-    asked->gpu_count = (uint32_t)count;
-    asked->margin_millipercent = (uint32_t)millipercent;
-    asked->waits = for_ever || wait_ms;
-    asked->deadline_ns = for_ever || !wait_ms ? LEDGER_NEVER : clock_now_ns() + wait_ms * 1000000;
-    asked->lasts_ns = lasts_ms == UINT64_MAX ? LEDGER_NEVER : lasts_ms * 1000000;
-    deal->streams = asked->waits;
-    return true;
-}
-
-/* ---- Who ------------------------------------------------------------------------------------- */
-
-static bool may_rule(const struct peer *peer, uid_t uid)
-{
-    return peer_is_admin(peer) || peer->uid == uid;
-}
-
-static const struct peer *who_asks(struct http_request *request)
-{
-    const struct peer *peer;
-    if (http_peer(request, &peer) < 0) {
-        http_fail(request, 410, "gone", ESRCH, NULL, "who asked has ended");
-        return NULL;
-    }
-    if (!peer->pid) {
-        http_fail(request, 403, "forbidden", EPERM,
-                  "run vramd on the machine itself, where it can see every process",
-                  "the daemon is in a PID namespace that cannot see who asks");
-        return NULL;
-    }
-    return peer;
-}
-
-/* The process that the owner is to be, as the request names it. 0, or it was answered. */
-static int find_owner(struct http_request *request, const json_t *body, const struct peer *peer,
-                      pid_t *ret_pid)
-{
-    const json_t *owner = json_object_get(body, "owner");
-    const json_t *pid = json_object_get(owner, "pid");
-    struct process_stat stat;
-    *ret_pid = peer->pid;
-    int r = 0;
-    if (json_is_string(owner) && strcmp(json_string_value(owner), "parent") == 0) {
-        r = process_stat("", peer->pid, &stat);
-        *ret_pid = r < 0 ? 0 : stat.parent;
-        r = *ret_pid > 0 ? 0 : -ESRCH;
-    } else if (json_is_integer(pid) && json_integer_value(pid) > 0 &&
-               json_integer_value(pid) <= INT32_MAX) {
-        r = process_translate("", peer->pid, (pid_t)json_integer_value(pid), ret_pid);
-    } else if (owner && !json_is_null(owner)) {
-        fail_body(request, "owner", "is null, \"parent\" or {\"pid\": N}");
-        return -EINVAL;
-    }
-    if (r < 0) {
-        http_fail(request, 404, "no_such_process", ESRCH,
-                  "a pid is meant in the PID namespace of who asks",
-                  "the process that is to hold the lease cannot be found");
-    }
-    return r;
-}
-
-/* The owner's own record. NULL: it was answered. */
-static struct owner_process *make_owner(struct promises *promises, struct http_request *request,
-                                        const json_t *body, const struct peer *peer)
-{
-    struct process_stat stat;
-    struct owner_process *owner;
-    uid_t uid = peer->uid;
-    pid_t pid;
-    int pidfd = -1;
-    if (find_owner(request, body, peer, &pid) < 0) {
-        return NULL;
-    }
-    bool is_peer = pid == peer->pid;
-    if (is_peer) {
-        stat.start_time = peer->start_time;
-        pidfd = fcntl(peer->pidfd, F_DUPFD_CLOEXEC, 3);
-    } else if (process_stat("", pid, &stat) < 0 || process_uid("", pid, &uid) < 0) {
-        http_fail(request, 404, "no_such_process", ESRCH, NULL, "process %ld has ended", (long)pid);
-        return NULL;
-    }
-    if (!may_rule(peer, uid)) {
-        http_fail(request, 403, "forbidden", EPERM, NULL, "process %ld is another user's",
-                  (long)pid);
-        return NULL;
-    }
-    if (owners_get(promises->owners, pid, stat.start_time, uid, pidfd, &owner) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-        return NULL;
-    }
-    if (owner->ended) {
-        promises_settle_owner(promises, owner->key);
-        http_fail(request, 404, "no_such_process", ESRCH, NULL, "process %ld has ended", (long)pid);
-        return NULL;
-    }
-    return owner;
-}
-
-/* ---- Members --------------------------------------------------------------------------------- */
-
-/* Adds a member as the caller means it: a pid is made one of this namespace. False: it was answered. */
-static bool add_attachment(struct http_request *request, const struct peer *peer, struct deal *deal,
-                           const char *text)
-{
-    struct attachment attachment;
-    char number[32];
-    uid_t uid;
-    if (deal->attached_count >= DEAL_ATTACHED_MAX) {
-        http_fail(request, 429, "too_many", E2BIG, NULL, "a lease has at most %d attachments",
-                  DEAL_ATTACHED_MAX);
-        return false;
-    }
-    if (attachment_parse(text, &attachment) < 0) {
-        http_fail(request, 400, "bad_request", EINVAL,
-                  "a member is pid:N, cgroup:/PATH, container:ID or unit:NAME",
-                  "a member is named that is none of these");
-        return false;
-    }
-    if (attachment.kind == ATTACHMENT_PID) {
-        pid_t pid;
-        if (process_translate("", peer->pid, attachment.pid, &pid) < 0 ||
-            process_uid("", pid, &uid) < 0) {
-            http_fail(request, 404, "no_such_process", ESRCH, NULL, "there is no process %ld",
-                      (long)attachment.pid);
-            return false;
-        }
-        if (!may_rule(peer, uid)) {
-            http_fail(request, 403, "forbidden", EPERM, NULL, "process %ld is another user's",
-                      (long)attachment.pid);
-            return false;
-        }
-        (void)snprintf(number, sizeof(number), "pid:%ld", (long)pid);
-        text = number;
-    }
-    if (deal_attach(deal, text) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-        return false;
-    }
-    return true;
-}
-
-static bool read_members(struct http_request *request, const json_t *list, const char *key,
-                         const struct peer *peer, struct deal *deal)
-{
-    size_t i;
-    json_t *value;
-    if (!list || json_is_null(list)) {
-        return true;
-    }
-    if (!json_is_array(list)) {
-        fail_body(request, key, "is a list of texts");
-        return false;
-    }
-    json_array_foreach(list, i, value)
-    {
-        if (!json_is_string(value)) {
-            fail_body(request, key, "is a list of texts");
-            return false;
-        }
-        if (!add_attachment(request, peer, deal, json_string_value(value))) {
-            return false;
-        }
-    }
-    return true;
-}
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
@@ -436,23 +163,43 @@ static void queue(struct promises *promises, struct http_request *request, struc
     promises_stir(promises, true);
 }
 
+/* By rights and by the bounds of the configuration; answers where not. */
+static bool is_allowed(const struct promises *promises, struct http_request *request,
+                       const struct peer *peer)
+{
+    const struct daemon *daemon = promises->daemon;
+    if (!rights_lease(&daemon->rights, peer)) {
+        const char *group = daemon->config.lease_group;
+        http_fail(request, 403, "forbidden", EPERM,
+                  "`sudo usermod -aG GROUP USER` lets a user in, from the next login on",
+                  "leases are for members of the group %s", group[0] ? group : "of administrators");
+        return false;
+    }
+    if (ledger_waiter_count(promises->ledger) >= daemon->config.max_waiters ||
+        ledger_lease_count(promises->ledger) >= daemon->config.max_leases) {
+        http_fail(request, 429, "too_many", EAGAIN, "/etc/vram.conf has the limits",
+                  "there are too many leases, or requests that wait");
+        return false;
+    }
+    return true;
+}
+
 static void ask(struct promises *promises, struct http_request *request, const json_t *body)
 {
     const char *id = json_string_value(json_object_get(body, "id"));
-    const struct peer *peer = who_asks(request);
+    const struct peer *peer = request_peer(request);
     if (!peer) {
         return;
     }
     if (!id || !deal_is_id(id)) {
-        fail_body(request, "id", "is 16 hexadecimal digits, small ones");
+        request_fail(request, "id", "is 16 hexadecimal digits, small ones");
         return;
     }
     if (!is_our_driver(promises, request, body) || ask_again(promises, request, id, peer, body) ||
         !is_promising(promises, request)) {
         return;
     }
-    if (deals_count(promises->deals) >= promises->daemon->options.requests_max) {
-        http_fail(request, 429, "too_many", EAGAIN, NULL, "too many leases and requests");
+    if (!is_allowed(promises, request, peer)) {
         return;
     }
     struct deal *deal = deals_add(promises->deals, id);
@@ -464,9 +211,10 @@ static void ask(struct promises *promises, struct http_request *request, const j
     deal->asker = peer->pid;
     deal->since_ns = date_now_ns();
     struct owner_process *owner = NULL;
-    if (read_request(request, body, deal) &&
-        read_members(request, json_object_get(body, "members"), "members", peer, deal)) {
-        owner = make_owner(promises, request, body, peer);
+    if (request_read(request, body, deal) &&
+        request_members(promises, request, json_object_get(body, "members"), "members", peer,
+                        deal)) {
+        owner = request_owner(promises, request, body, peer);
     }
     if (owner) {
         queue(promises, request, deal, owner);
@@ -477,7 +225,7 @@ static void ask(struct promises *promises, struct http_request *request, const j
 
 void promises_ask(struct daemon *daemon, struct http_request *request)
 {
-    json_t *body = read_body(request);
+    json_t *body = request_body(request);
     if (body) {
         ask(daemon->promises_data, request, body);
         json_decref(body);
@@ -507,7 +255,8 @@ static struct deal *find_deal(struct promises *promises, struct http_request *re
         return NULL;
     }
     const struct owner_process *owner = owners_find(promises->owners, found->owner);
-    if (!may_rule(peer, found->uid) && !(owner && may_rule(peer, owner->uid))) {
+    if (!rights_rule(&promises->daemon->rights, peer, found->uid) &&
+        !(owner && rights_rule(&promises->daemon->rights, peer, owner->uid))) {
         http_fail(request, 403, "forbidden", EPERM, NULL, "it is another user's");
         return NULL;
     }
@@ -553,7 +302,8 @@ static bool attach_more(struct promises *promises, struct http_request *request,
                         const struct peer *peer, struct deal *deal)
 {
     size_t before = deal->attached_count;
-    if (!read_members(request, json_object_get(body, "attach"), "attach", peer, deal)) {
+    if (!request_members(promises, request, json_object_get(body, "attach"), "attach", peer,
+                         deal)) {
         return false;
     }
     for (size_t i = before; i < deal->attached_count; i++) {
@@ -573,10 +323,10 @@ static bool change_now(struct promises *promises, struct http_request *request, 
     uint64_t lasts_ms = UINT64_MAX, now_ns = clock_now_ns();
     int r = 0;
     if (filled && !json_is_true(filled)) {
-        fail_body(request, "filled", "is true or not there");
+        request_fail(request, "filled", "is true or not there");
         return false;
     }
-    if (!read_number(request, body, "for_ms", LONGEST_MS, &lasts_ms)) {
+    if (!request_number(request, body, "for_ms", REQUEST_LONGEST_MS, &lasts_ms)) {
         return false;
     }
     if (size < old_size) {
@@ -598,7 +348,7 @@ static bool change_now(struct promises *promises, struct http_request *request, 
 
 static void change(struct promises *promises, struct http_request *request, const json_t *body)
 {
-    const struct peer *peer = who_asks(request);
+    const struct peer *peer = request_peer(request);
     struct deal *deal = peer ? find_deal(promises, request, peer) : NULL;
     int found = deal ? ledger_find_lease(promises->ledger, deal->id) : -1;
     if (!deal) {
@@ -611,11 +361,11 @@ static void change(struct promises *promises, struct http_request *request, cons
     }
     struct ledger_lease lease = ledger_lease_at(promises->ledger, (size_t)found);
     uint64_t size = lease.size_bytes, old_size = lease.size_bytes;
-    if (!read_number(request, body, "size_bytes", INT64_MAX, &size)) {
+    if (!request_number(request, body, "size_bytes", INT64_MAX, &size)) {
         return;
     }
     if (!size) {
-        fail_body(request, "size_bytes", "is 0; a lease that is not needed is released");
+        request_fail(request, "size_bytes", "is 0; a lease that is not needed is released");
         return;
     }
     if (!attach_more(promises, request, body, peer, deal) ||
@@ -638,7 +388,7 @@ static void change(struct promises *promises, struct http_request *request, cons
 
 void promises_change(struct daemon *daemon, struct http_request *request)
 {
-    json_t *body = read_body(request);
+    json_t *body = request_body(request);
     if (body) {
         change(daemon->promises_data, request, body);
         json_decref(body);
@@ -650,7 +400,7 @@ void promises_change(struct daemon *daemon, struct http_request *request)
 void promises_end(struct daemon *daemon, struct http_request *request)
 {
     struct promises *promises = daemon->promises_data;
-    const struct peer *peer = who_asks(request);
+    const struct peer *peer = request_peer(request);
     struct deal *deal = peer ? find_deal(promises, request, peer) : NULL;
     if (!deal) {
         return;
@@ -691,9 +441,22 @@ static void answer_list(void *data, struct http_request *request, enum parked_en
     free(text);
 }
 
+/* What leases hold is told by a sample of now, where one can be had. */
 void promises_list(struct daemon *daemon, struct http_request *request)
 {
-    if (api_park(daemon, request, answer_list) == 0) {
+    struct parked_wish wish = {
+        .for_sample = true,
+        .take = daemon->promises->take(daemon->promises_data),
+        .timeout_ms = daemon->options.call_timeout_ns / 1000000,
+        .answer = answer_list,
+        .data = daemon,
+    };
+    if (api_park(daemon, request, answer_list) != 0) {
+        return;
+    }
+    if (wish.take && parking_add(daemon->parking, request, &wish) == 0) {
+        collector_ask(daemon->collector, wish.take);
+    } else {
         answer_list(daemon, request, PARKED_EPOCH, NULL);
     }
 }

@@ -52,6 +52,29 @@ void promises_tell_waiting(struct promises *promises);
 void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
                         char text[DEAL_WAITS_FOR_MAX]);
 
+/* ---- promises_request.c ---- */
+#define REQUEST_LONGEST_MS ((uint64_t)1 << 40) /* decades */
+
+/* Everything here that fails has answered the request. */
+
+/* The body, an object to be given back with json_decref(); NULL: it is none. */
+json_t *request_body(struct http_request *request);
+void request_fail(struct http_request *request, const char *key, const char *what);
+/* A number of the body, which may be null or left out: then `number` stays. */
+bool request_number(struct http_request *request, const json_t *body, const char *key,
+                    uint64_t most, uint64_t *number);
+/* All of a request for a lease but its owner and members. */
+bool request_read(struct http_request *request, const json_t *body, struct deal *deal);
+/* Who asks, a process that can be seen from here; NULL: it was answered. */
+const struct peer *request_peer(struct http_request *request);
+/* The owner that the body names; NULL: it was answered. */
+struct owner_process *request_owner(struct promises *promises, struct http_request *request,
+                                    const json_t *body, const struct peer *peer);
+/* A list of attachments, added to the deal as this PID namespace has them. */
+bool request_members(const struct promises *promises, struct http_request *request,
+                     const json_t *list, const char *key, const struct peer *peer,
+                     struct deal *deal);
+
 /* ---- promises_record.c ---- */
 /* Each appends a record. 0; negative errno. */
 MUST_CHECK int record_lease(struct promises *promises, const struct deal *deal,
@@ -63,6 +86,7 @@ int record_member(struct promises *promises, const struct owner_process *owner, 
                   uint64_t start_time);
 /* Writes the journal anew where it has become long, or was lost with its directory (`anew`). */
 void record_compact(struct promises *promises, bool anew);
+/* ---- promises_restore.c ---- */
 /* Opens the journal and restores what it tells. 0, also where that fails (then `trouble` says so); -ENOMEM. */
 MUST_CHECK int record_restore(struct promises *promises, bool forget);
 /* Tries once more where the journal could not be opened. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Which GPUs a person or CUDA_VISIBLE_DEVICES means. */
+#include "common/gpu_name.h"
 #include "common/text.h"
 #include "include/vram.h"
 
@@ -22,18 +23,13 @@ static void add(struct found *found, size_t position)
     found->count++;
 }
 
-static bool is_number(const char *text, size_t length)
-{
-    return length > 0 && length <= 9 && strspn(text, "0123456789") >= length;
-}
-
 /* "1": a card, or all instances of a divided one. "1:0": its MIG instance number 0. */
 static int by_number(const struct vram_snapshot *snapshot, const char *text, struct found *found)
 {
     size_t digits = strcspn(text, ":");
     unsigned long index = strtoul(text, NULL, 10);
     bool instance = text[digits] == ':';
-    if (instance && !is_number(text + digits + 1, strlen(text + digits + 1))) {
+    if (instance && !gpu_name_is_number(text + digits + 1, strlen(text + digits + 1))) {
         return -EINVAL;
     }
     unsigned long number = instance ? strtoul(text + digits + 1, NULL, 10) : 0;
@@ -46,48 +42,18 @@ static int by_number(const struct vram_snapshot *snapshot, const char *text, str
     return found->count ? 0 : -ENOENT;
 }
 
-/* "0000:01:00.0", and as people shorten it: "01:00.0", "00000000:01:00.0". */
-static bool parse_pci(const char *text, unsigned address[4])
-{
-    char end;
-    unsigned domain = 0, bus, device, function;
-    if (text[strspn(text, "0123456789abcdefABCDEF:.")]) {
-        return false; /* sscanf() would take blanks and signs as well */
-    }
-    if (sscanf(text, "%8x:%2x:%2x.%1u%c", &domain, &bus, &device, &function, &end) != 4) {
-        domain = 0;
-        if (sscanf(text, "%2x:%2x.%1u%c", &bus, &device, &function, &end) != 3) {
-            return false;
-        }
-    }
-    address[0] = domain;
-    address[1] = bus;
-    address[2] = device;
-    address[3] = function;
-    return true;
-}
-
 static int by_pci(const struct vram_snapshot *snapshot, const unsigned wanted[4],
                   struct found *found)
 {
     for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
         unsigned address[4];
         const char *pci = vram_snapshot_gpu(snapshot, i)->pci;
-        if (pci && parse_pci(pci, address) && memcmp(address, wanted, sizeof(address)) == 0) {
+        if (pci && gpu_name_parse_pci(pci, address) &&
+            memcmp(address, wanted, sizeof(address)) == 0) {
             add(found, i);
         }
     }
     return found->count ? 0 : -ENOENT;
-}
-
-/* Whether `uuid` begins with the text; "GPU-" and "MIG-" may be left out. */
-static bool has_prefix(const char *uuid, const char *text, size_t length)
-{
-    if (!uuid) {
-        return false;
-    }
-    bool bare = text_begins(uuid, "GPU-", 4) || text_begins(uuid, "MIG-", 4);
-    return text_begins(uuid, text, length) || (bare && text_begins(uuid + 4, text, length));
 }
 
 static int by_uuid(const struct vram_snapshot *snapshot, const char *text, size_t length,
@@ -96,7 +62,7 @@ static int by_uuid(const struct vram_snapshot *snapshot, const char *text, size_
     size_t position = 0, count = 0;
     for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
         const char *uuid = vram_snapshot_gpu(snapshot, i)->uuid;
-        if (has_prefix(uuid, text, length)) {
+        if (gpu_name_begins_uuid(text, length, uuid)) {
             position = i;
             count++;
             if (strlen(uuid) ==
@@ -124,12 +90,12 @@ int vram_select(const struct vram_snapshot *snapshot, const char *selector, size
     if (length == 0 || length > 95) {
         return -EINVAL;
     }
-    if (parse_pci(selector, address)) {
+    if (gpu_name_parse_pci(selector, address)) {
         r = by_pci(snapshot, address, &found);
-    } else if (is_number(selector, digits) &&
+    } else if (gpu_name_is_number(selector, digits) &&
                (selector[digits] == '\0' || selector[digits] == ':')) {
         r = by_number(snapshot, selector, &found);
-    } else if (strspn(selector, "0123456789abcdefABCDEFgpumiGPUMI-/") == length) {
+    } else if (gpu_name_is_uuid_like(selector)) {
         r = by_uuid(snapshot, selector, length, &found);
     } else {
         r = -EINVAL;
@@ -177,7 +143,7 @@ static int next_entry(const struct vram_snapshot *snapshot, const char **list, c
     size_t length = strcspn(text, ", \t");
     struct entry entry = {text, length, 0};
     struct found one = {&entry.position, 1, 0};
-    if (is_number(text, length)) {
+    if (gpu_name_is_number(text, length)) {
         if (!orders_agree(snapshot, order)) {
             return -EXDEV;
         }

@@ -24,6 +24,8 @@ def place(vram, tmp_path):
     vram.env.update(VRAM_DAEMON=FAKE, VRAM_TEST_RECORD=str(record), XDG_RUNTIME_DIR=str(runtime))
     vram.env["PATH"] = f"{Path(sys.executable).parent}:{vram.env['PATH']}"
 
+    vram.env.pop("VRAM_SOCKET")
+
     class Place:
         directory = runtime / "vram"
         socket = runtime / "vram/sim-rtx4090@default.sock"

@@ -248,7 +248,8 @@ static void test_field__kinds_are_letters(void **state)
 
 static void test_field__names_are_total(void **state)
 {
-    static const char *const answers[] = {"fits", "not_now", "never", "unknown", "timed_out", "unknown"};
+    static const char *const answers[] = {"fits",    "not_now",   "never",
+                                          "unknown", "timed_out", "unknown"};
     static const char *const states[] = {"ok", "asleep", "lost", "denied", "hung", "unknown"};
     static const char *const kinds[] = {"dedicated", "unified", "mig", "unknown"};
     (void)state;

@@ -45,11 +45,10 @@ static void process_at(uint32_t pid, uint32_t parent, uint64_t start_time)
 {
     char text[256];
     fake_root_process(root, pid, "x", start_time, ADA);
-    int length =
-        snprintf(text, sizeof(text),
-                 "%" PRIu32 " (a) b) S %" PRIu32 " 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 %" PRIu64
-                 " 1 2\n",
-                 pid, parent, start_time);
+    int length = snprintf(text, sizeof(text),
+                          "%" PRIu32 " (a) b) S %" PRIu32
+                          " 1 1 0 -1 0 1 2 3 4 5 6 7 8 20 0 1 0 %" PRIu64 " 1 2\n",
+                          pid, parent, start_time);
     file(pid, "stat", text, (size_t)length);
 }
 
@@ -103,8 +102,8 @@ static void test_members__nearest_of_the_tree(void **state)
     expect(40, A, 0);
     expect(1, 0, 0);
     own(B, 20, false);
-    expect(30, B, 0);
-    expect(20, B, 0);
+    expect(30, B, A);
+    expect(20, B, A);
     expect(40, A, 0);
     members_remove_owner(members, B);
     expect(30, A, 0);
@@ -113,7 +112,7 @@ static void test_members__nearest_of_the_tree(void **state)
     members_remove_owner(members, A);
 }
 
-static void test_members__beyond_one_that_only_asks(void **state)
+static void test_members__the_nearest_holder_beyond(void **state)
 {
     (void)state;
     process(10, 1);
@@ -128,8 +127,7 @@ static void test_members__beyond_one_that_only_asks(void **state)
     assert_int_equal(members_set_prospective(members, B, false), 0);
     expect(40, C, B);
     assert_int_equal(members_set_prospective(members, C, false), 0);
-    expect(40, C, 0);
-    assert_int_equal(members_set_prospective(members, C, true), 0);
+    expect(40, C, B);
     assert_int_equal(members_set_prospective(members, A, true), 0);
     assert_int_equal(members_set_prospective(members, B, true), 0);
     expect(40, C, 0);
@@ -175,10 +173,10 @@ static void test_members__nearer_ones_outlive_farther_ones(void **state)
     process(30, 20);
     own(A, 10, false);
     own(B, 20, false);
-    expect(30, B, 0);
+    expect(30, B, A);
     end(20);
     process(30, 10); /* a subreaper's, which is an owner too */
-    expect(30, B, 0);
+    expect(30, B, A);
     members_remove_owner(members, B);
     expect(30, A, 0);
 }
@@ -301,8 +299,6 @@ static void test_members__the_tree_before_the_environment(void **state)
     assert_int_equal(members_add_lease(members, B, "8f14e45fceea167a"), 0);
     ENVIRONMENT(20, "VRAM_LEASE=8f14e45fceea167a\0");
     process(20, 10);
-    expect(20, A, 0);
-    assert_int_equal(members_set_prospective(members, A, true), 0);
     expect(20, A, B);
 }
 
@@ -327,13 +323,13 @@ static void test_members__by_what_is_attached(void **state)
     expect(20, A, 0);
     expect(21, 0, 0);
     assert_int_equal(members_attach(members, B, "cgroup:/system.slice"), 0);
-    expect(20, B, 0);
+    expect(20, B, A);
     expect(21, B, 0);
     assert_int_equal(members_attach(members, C, "cgroup:/system.slice/x.service"), 0);
-    expect(20, C, 0); /* the longer path, though it came later */
+    expect(20, C, B); /* the longer path, though it came later */
     expect(21, B, 0);
     members_remove_owner(members, C);
-    expect(20, B, 0);
+    expect(20, B, A);
     members_remove_owner(members, B);
     expect(20, A, 0);
     struct members_verdict verdict = verdict_of(21, ID, NULL);
@@ -422,7 +418,7 @@ int main(void)
 #define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     static const struct CMUnitTest tests[] = {
         CASE(test_members__nearest_of_the_tree),
-        CASE(test_members__beyond_one_that_only_asks),
+        CASE(test_members__the_nearest_holder_beyond),
         CASE(test_members__stay_when_parents_die),
         CASE(test_members__an_owner_that_asks_late),
         CASE(test_members__nearer_ones_outlive_farther_ones),

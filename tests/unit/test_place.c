@@ -11,13 +11,13 @@ static void test_place__judges_directories(void **state)
         mode_t mode;
         bool for_all, for_one; /* whether it is good enough */
     } cases[] = {
-        {1000, S_IFDIR | 0700, true, true},        {1000, S_IFDIR | 0755, true, false},
-        {1000, S_IFDIR | 0750, true, false},       {1000, S_IFDIR | 0775, false, false},
-        {1000, S_IFDIR | 0777, false, false},      {0, S_IFDIR | 0755, true, false},
-        {0, S_IFDIR | 01777, true, false},         {0, S_IFDIR | 0777, false, false},
-        {1001, S_IFDIR | 0755, false, false},      {1001, S_IFDIR | 0700, false, false},
-        {1000, S_IFLNK | 0777, false, false},      {1000, S_IFREG | 0700, false, false},
-        {1000, S_IFDIR | 01777, true, false},      {0, S_IFDIR | 0700, true, false},
+        {1000, S_IFDIR | 0700, true, true},   {1000, S_IFDIR | 0755, true, false},
+        {1000, S_IFDIR | 0750, true, false},  {1000, S_IFDIR | 0775, false, false},
+        {1000, S_IFDIR | 0777, false, false}, {0, S_IFDIR | 0755, true, false},
+        {0, S_IFDIR | 01777, true, false},    {0, S_IFDIR | 0777, false, false},
+        {1001, S_IFDIR | 0755, false, false}, {1001, S_IFDIR | 0700, false, false},
+        {1000, S_IFLNK | 0777, false, false}, {1000, S_IFREG | 0700, false, false},
+        {1000, S_IFDIR | 01777, true, false}, {0, S_IFDIR | 0700, true, false},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {

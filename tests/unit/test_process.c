@@ -77,8 +77,13 @@ static void test_process__reads_the_effective_user(void **state)
     fake_root_text(root, "/proc/7/status", "Name:\tUid:\t9\t9\nUid:\t1000\t1001\t1002\t1003\n");
     assert_int_equal(process_uid(root, 7, &uid), 0);
     assert_int_equal(uid, 1001);
-    static const char *const wrong[] = {"", "Uid:", "Uid:\t1", "Uid:\t1\n", "Uid:\tx\t1\t",
-                                        "Uid:\t1\t4294967295\t", "xUid:\t1\t2\t3"};
+    static const char *const wrong[] = {"",
+                                        "Uid:",
+                                        "Uid:\t1",
+                                        "Uid:\t1\n",
+                                        "Uid:\tx\t1\t",
+                                        "Uid:\t1\t4294967295\t",
+                                        "xUid:\t1\t2\t3"};
     for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++) {
         fake_root_text(root, "/proc/7/status", wrong[i]);
         assert_int_equal(process_uid(root, 7, &uid), -EBADMSG);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* What must hold, and who counts for whom. */
+#include "tests/simulation/play.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const uuids[WORLD_GPUS] = {"GPU-0", "GPU-1", "GPU-2"};
+
+uint64_t units(const struct play *play, uint64_t n)
+{
+    return n * play->world.unit_bytes;
+}
+
+int program_of_key(const struct play *play, uint64_t key)
+{
+    for (int i = 0; i < WORLD_PROGRAMS; i++) {
+        if (play->world.programs[i].exists && play->world.programs[i].key == key) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* The nearest of the program and its ancestors that the ledger knows; with `holding`, that holds. */
+uint64_t nearest(const struct play *play, int program, bool holding, int *ret_at)
+{
+    for (int i = program; i >= 0; i = play->world.programs[i].parent) {
+        uint64_t key = play->world.programs[i].key;
+        if (key && (holding ? ledger_holds(play->ledger, key) : ledger_knows(play->ledger, key))) {
+            *ret_at = i;
+            return key;
+        }
+    }
+    *ret_at = -1;
+    return 0;
+}
+
+void attribute(const struct play *play, int program, struct ledger_use *use)
+{
+    int at;
+    use->owner = nearest(play, program, false, &at);
+    use->is_owner = at == program;
+    use->outer = 0;
+    if (at >= 0 && play->world.programs[at].parent >= 0) {
+        int beyond;
+        use->outer = nearest(play, play->world.programs[at].parent, true, &beyond);
+    }
+}
+
+void show(const struct play *play)
+{
+    const struct world *world = &play->world;
+    for (size_t gpu = 0; gpu < world->gpu_count; gpu++) {
+        (void)printf("  GPU %zu: %" PRIu64 " in all, %" PRIu64 " free, %" PRIu64
+                     " shown free, %" PRIu64 " draining\n",
+                     gpu, world->capacity[gpu], world_free(world, gpu), world->shown_free[gpu],
+                     world->draining[gpu]);
+    }
+    for (int i = 0; i < WORLD_PROGRAMS; i++) {
+        const struct program *program = &world->programs[i];
+        if (program->exists) {
+            (void)printf("  program %d of %d%s, key %" PRIu64 ":", i, program->parent,
+                         program->alive ? "" : " (dead)", program->key);
+            for (size_t gpu = 0; gpu < world->gpu_count; gpu++) {
+                (void)printf(" %" PRIu64 "/%" PRIu64, program->used[gpu], program->listed[gpu]);
+            }
+            (void)putchar('\n');
+        }
+    }
+    for (size_t i = 0; i < ledger_lease_count(play->ledger); i++) {
+        struct ledger_lease lease = ledger_lease_at(play->ledger, i);
+        (void)printf("  lease %s of %" PRIu64 ": %" PRIu64 "%s", lease.id, lease.owner,
+                     lease.size_bytes / world->unit_bytes, lease.filled ? " filled" : "");
+        for (size_t j = 0; j < lease.gpu_count; j++) {
+            (void)printf(" %s base %" PRId64, lease.gpus[j].uuid,
+                         lease.gpus[j].base_bytes / (int64_t)world->unit_bytes);
+        }
+        (void)putchar('\n');
+    }
+}
+
+/* ---- What must hold -------------------------------------------------------------------------- */
+
+/* What is outstanding by the ledger's bases and these uses: of all owners, or of one. What members use beyond their
+ * own owner's promise is used by those of the owner around it. */
+int64_t owed(struct play *play, const uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu,
+             uint64_t only)
+{
+    int64_t targets[WORLD_PROGRAMS] = {0}, used[WORLD_PROGRAMS] = {0}, sum = 0;
+    int outer[WORLD_PROGRAMS];
+    bool accounts[WORLD_PROGRAMS] = {false};
+    for (size_t i = 0; i < ledger_lease_count(play->ledger); i++) {
+        struct ledger_lease lease = ledger_lease_at(play->ledger, i);
+        int owner = program_of_key(play, lease.owner);
+        for (size_t j = 0; owner >= 0 && j < lease.gpu_count; j++) {
+            if (strcmp(lease.gpus[j].uuid, uuids[gpu]) == 0) {
+                targets[owner] += accounts[owner] ? 0 : lease.gpus[j].base_bytes;
+                targets[owner] += lease.filled ? 0 : (int64_t)lease.size_bytes;
+                outer[owner] = accounts[owner] ? outer[owner] : program_of_key(play, lease.holder);
+                accounts[owner] = true;
+            }
+        }
+    }
+    for (int i = 0; i < WORLD_PROGRAMS; i++) {
+        for (int j = i; of[i][gpu] && j >= 0; j = play->world.programs[j].parent) {
+            if (accounts[j]) {
+                used[j] += (int64_t)units(play, of[i][gpu]);
+                break;
+            }
+        }
+    }
+    for (int depth = 0; depth < 4;
+         depth++) { /* the innermost first: each excess moves outwards once */
+        int64_t moved[WORLD_PROGRAMS] = {0};
+        for (int i = 0; i < WORLD_PROGRAMS; i++) {
+            int64_t promised = accounts[i] && targets[i] > 0 ? targets[i] : 0;
+            if (accounts[i] && outer[i] >= 0 && outer[i] != i && accounts[outer[i]] &&
+                used[i] > promised) {
+                moved[outer[i]] += used[i] - promised;
+                used[i] = promised;
+            }
+        }
+        for (int i = 0; i < WORLD_PROGRAMS; i++) {
+            used[i] += moved[i];
+        }
+    }
+    for (int i = 0; i < WORLD_PROGRAMS; i++) {
+        bool counts = accounts[i] && (!only || play->world.programs[i].key == only);
+        sum += counts && targets[i] > used[i] ? targets[i] - used[i] : 0;
+    }
+    return sum;
+}
+
+void copy_uses(const struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS])
+{
+    for (size_t i = 0; i < WORLD_PROGRAMS; i++) {
+        memcpy(of[i], play->world.programs[i].used, sizeof(of[i]));
+    }
+}
+
+void note_moment(struct play *play)
+{
+    if (play->sampling && play->moment_count < MOMENTS) {
+        struct moment *moment = &play->moments[play->moment_count++];
+        copy_uses(play, moment->of);
+        for (size_t gpu = 0; gpu < play->world.gpu_count; gpu++) {
+            moment->used[gpu] = world_used(&play->world, gpu);
+        }
+    }
+}
+
+/* A grant was good at some moment since it was asked for. */
+void check_grant(struct play *play, const struct ledger_lease *lease)
+{
+    for (size_t i = 0; i < lease->gpu_count && !play->world.lags; i++) {
+        size_t gpu = (size_t)(lease->gpus[i].uuid[4] - '0');
+        bool good = false;
+        for (size_t m = 0; !good && m < play->moment_count; m++) {
+            const struct moment *moment = &play->moments[m];
+            good = (int64_t)units(play, moment->used[gpu]) + owed(play, moment->of, gpu, 0) <=
+                   (int64_t)units(play, play->world.capacity[gpu]);
+        }
+        if (!good) {
+            FAIL(play, "granted %s on GPU %zu: at no moment was it free", lease->id, gpu);
+            for (size_t m = 0; play->verbose && m < play->moment_count; m++) {
+                (void)printf("  moment %zu: %" PRIu64 " used, %" PRId64 " owed\n", m,
+                             play->moments[m].used[gpu],
+                             owed(play, play->moments[m].of, gpu, 0) /
+                                 (int64_t)play->world.unit_bytes);
+            }
+            if (play->verbose) {
+                show(play);
+            }
+        }
+    }
+}
+
+/* Where everybody keeps to what it was promised, the promises can be kept. */
+void check_promises(struct play *play)
+{
+    uint64_t of[WORLD_PROGRAMS][WORLD_GPUS];
+    copy_uses(play, of);
+    for (size_t gpu = 0; play->leased_only && gpu < play->world.gpu_count; gpu++) {
+        int64_t room =
+            (int64_t)units(play, world_free(&play->world, gpu) + play->world.draining[gpu]);
+        int64_t promised = owed(play, of, gpu, 0);
+        if (promised > room) {
+            FAIL(play, "GPU %zu: %" PRId64 " promised, %" PRId64 " free", gpu,
+                 promised / (int64_t)play->world.unit_bytes,
+                 room / (int64_t)play->world.unit_bytes);
+        }
+    }
+}
+
+bool wants(const struct deal *deal, size_t gpu)
+{
+    bool wanted = deal->candidate_count == 0;
+    for (size_t i = 0; i < deal->candidate_count; i++) {
+        wanted |= deal->candidates[i] == gpu;
+    }
+    return wanted;
+}
+
+void check_order(struct play *play, const struct deal *granted)
+{
+    for (size_t i = 0; i < REQUESTS; i++) {
+        struct deal *other = &play->deals[i];
+        bool passed = false;
+        for (size_t j = 0; j < granted->gpu_count; j++) {
+            passed |= wants(other, granted->gpus[j]);
+        }
+        if (other->stage == WAITING && other->seq < granted->seq && passed &&
+            other->request.waits) {
+            if (other->absent) {
+                FAIL(play, "%s was granted before %s could return", granted->request.id,
+                     other->request.id);
+            }
+            if (++other->passed > LEDGER_PASSES) {
+                FAIL(play, "%s was passed over %u times", other->request.id, other->passed);
+            }
+        }
+    }
+}
+
+void check_kept(struct play *play)
+{
+    for (size_t i = 0; i < REQUESTS; i++) {
+        const struct deal *deal = &play->deals[i];
+        if (deal->stage == HELD && ledger_find_lease(play->ledger, deal->request.id) < 0) {
+            FAIL(play, "%s was lost", deal->request.id);
+        }
+        if (deal->stage == WAITING && ledger_find_waiter(play->ledger, deal->request.id) < 0) {
+            FAIL(play, "%s was forgotten", deal->request.id);
+        }
+    }
+}
