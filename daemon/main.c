@@ -103,8 +103,9 @@ static void end(struct program *program, const char *why)
         daemon->promises->ending(daemon->promises_data);
     }
     http_server_stop(daemon->http);
+    daemon->grantor =
+        grantor_free(daemon->grantor); /* before the place: who takes that may promise at once */
     daemon->place = place_leave(daemon->place);
-    daemon->grantor = grantor_free(daemon->grantor); /* the next one may promise at once */
     char *json = http_error_json("ending", EAGAIN, "try again: another daemon may be starting",
                                  "vramd is ending");
     http_server_turn_away(daemon->http, 503, json ? json : "{}");
