@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases: asking for them, changing and ending them. */
 #include "lib/daemon_call.h"
+#include "lib/daemon_error.h"
 #include "lib/daemon_start.h"
 #include "lib/lease_list.h"
 #include "lib/lease_record.h"
@@ -45,6 +46,12 @@ static int read_id(const char *text, size_t least, char id[ID_LENGTH + 1], struc
     return 0;
 }
 
+/* A document that cannot be used, or no memory for it. */
+static int fail_answer(int result, struct err *err)
+{
+    return daemon_error_call(result, "the daemon's socket", err);
+}
+
 /* ---- Verdicts -------------------------------------------------------------------------------- */
 
 /* The answer of a verdict's document, which is given back. */
@@ -54,7 +61,7 @@ static int take_verdict(json_t *document, struct vram_verdict **ret_verdict, str
     int r = lease_record_verdict(document, &verdict);
     json_decref(document);
     if (r < 0) {
-        return daemon_call_bad(r, err);
+        return fail_answer(r, err);
     }
     int answer = (int)verdict->answer;
     if (ret_verdict) {
@@ -388,7 +395,7 @@ int vram_leases(struct vram *vram, uint64_t after_epoch, uint64_t timeout_ms,
         r = lease_record_list(document, &list);
         json_decref(document);
         if (r < 0) {
-            r = daemon_call_bad(r, &err);
+            r = fail_answer(r, &err);
         }
     }
     if (r < 0) {

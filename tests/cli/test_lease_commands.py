@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands that ask for leases and end them, against a daemon that says what no real one would, whenever the test wants it to."""
+"""The commands that ask for leases and end them, against a daemon in the test's hand."""
 import json
 import os
 import signal
