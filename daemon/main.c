@@ -264,8 +264,8 @@ static int take_place(struct program *program, char *message, size_t size)
         r = http_server_listen(daemon->http, fd);
         program->listening = fd;
     }
-    if (r ==
-        0) { /* not before: who is kept out of the place would keep the lock from who is in it */
+    /* Not before: who is kept out of the place would keep the lock from who is in it. */
+    if (r == 0) {
         daemon->grantor = grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon);
         r = daemon->grantor ? 0 : -ENOMEM;
     }
