@@ -146,6 +146,7 @@ struct ledger_sum {
     size_t count;
     const struct room *rooms;
     const char *const *uuids;
+    size_t others; /* requests that wait besides this one */
 };
 
 enum ledger_end {

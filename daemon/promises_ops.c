@@ -237,7 +237,10 @@ void promises_tell_waiting(struct promises *promises)
     for (size_t i = 0; i < ledger_waiter_count(promises->ledger); i++) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, i);
         struct deal *deal = deals_find(promises->deals, waiter.id);
-        if (deal && deal->http && deal->streams && waiter.reason != LEDGER_FOR_SAMPLE) {
+        /* A look lasts a tenth of a second: not worth a word. */
+        bool soon = waiter.reason == LEDGER_FOR_SAMPLE ||
+                    (waiter.reason == LEDGER_FOR_QUIET && !waiter.pid);
+        if (deal && deal->http && deal->streams && !soon) {
             tell_waiting(promises, deal, &waiter);
         }
     }

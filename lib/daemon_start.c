@@ -394,8 +394,8 @@ int daemon_start(struct vram *vram, uint32_t flags, struct err *err)
     struct start start CLEANUP(start_done) = {.lock = -1, .ready = -1, .log = -1};
     int r = daemon_call_place(vram, &start.place, err);
     bool conditional = flags & VRAM_START_IF_PROMISED;
-    if (r < 0) {
-        return conditional && r == -ENOTCONN ? 0 : r;
+    if (r < 0) { /* where none is to be asked, or none can be, none promises */
+        return conditional && (r == -ENOTCONN || r == -ENAMETOOLONG) ? 0 : r;
     }
     if (conditional && !is_promised(&start.place)) {
         return 0;
