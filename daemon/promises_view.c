@@ -285,9 +285,7 @@ static void say_verdict(const struct promises *promises, uint32_t verdict, const
     };
     int found = ledger_find_waiter(promises->ledger, deal->id);
     (void)snprintf(message, size, "%s", texts[verdict]);
-    if (sum && !room_any_usable(sum->rooms, sum->count)) {
-        (void)snprintf(message, size, "none of the GPUs asked for can be used");
-    } else if (sum && verdict == LEDGER_WILL_NEVER) {
+    if (sum && verdict == LEDGER_WILL_NEVER) {
         say_never(promises, deal, sum, message, size);
     } else if (verdict == LEDGER_NOT_NOW && found >= 0) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, (size_t)found);
