@@ -75,7 +75,10 @@ static enum remote_outcome fail_reply(const struct http_reply *reply, const char
     const char *hint = json_string_value(json_object_get(error, "hint"));
     json_int_t number = json_integer_value(json_object_get(error, "errno"));
     enum remote_outcome outcome = REMOTE_FAILED;
-    if (code && message) {
+    if (code && message && strcmp(code, "ending") == 0) { /* as if it were gone: so it is soon */
+        outcome = REMOTE_UNUSABLE;
+        (void)err_set(err, -ECONNRESET, code, "%s", message);
+    } else if (code && message) {
         (void)err_set(err, number > 0 && number <= ERRNO_MAX ? (int)-number : -EIO, code, "%s",
                       message);
         if (hint) {
