@@ -284,7 +284,7 @@ int vram_lease_acquire(struct vram *vram, const struct vram_lease_request *reque
 /* ---- Changing and ending --------------------------------------------------------------------- */
 
 static int call_lease(struct vram *vram, const char *method, const char *text, const char *body,
-                      json_t **ret_document, struct err *err)
+                      bool *again, json_t **ret_document, struct err *err)
 {
     char id[ID_LENGTH + 1], target[TARGET_MAX];
     int r = read_id(text, ID_BEGINNING, id, err);
@@ -292,7 +292,7 @@ static int call_lease(struct vram *vram, const char *method, const char *text, c
         return r;
     }
     (void)snprintf(target, sizeof(target), LEASES "/%s", id);
-    struct daemon_call call = {.method = method, .target = target, .body = body};
+    struct daemon_call call = {.method = method, .target = target, .body = body, .again = again};
     return daemon_call(vram, &call, ret_document, err);
 }
 
@@ -300,7 +300,11 @@ int vram_lease_end(struct vram *vram, const char *id)
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = call_lease(vram, "DELETE", id, NULL, &document, &err);
+    bool again = false;
+    int r = call_lease(vram, "DELETE", id, NULL, &again, &document, &err);
+    if (r == -ENOENT && again) {
+        return 0; /* the daemon that ended it was killed before it could say so */
+    }
     if (r < 0) {
         return handle_fail(vram, &err);
     }
@@ -315,7 +319,7 @@ static int change(struct vram *vram, const char *id, char *body, struct vram_ver
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = body ? call_lease(vram, "PATCH", id, body, &document, &err) : err_no_memory(&err);
+    int r = body ? call_lease(vram, "PATCH", id, body, NULL, &document, &err) : err_no_memory(&err);
     free(body);
     if (r == 0) {
         r = take_verdict(document, ret_verdict, &err);
