@@ -164,6 +164,7 @@ static uint64_t free_of(const struct rig *rig, size_t gpu)
     for (size_t i = 0; i < rig->gpu_count; i++) {
         used += rig->gpus[i].pool == rig->gpus[gpu].pool ? rig->hidden_bytes[i] : 0;
     }
+    used += rig->gpus[gpu].reserved_bytes;
     assert_true(used <= rig->gpus[gpu].total_bytes);
     return rig->gpus[gpu].total_bytes - used;
 }

@@ -558,7 +558,7 @@ static void test_ledger__squeezed_by_who_grows(void **state)
     const char *id = rig_hold(rig, 10, 20 * GIB);
     rig_use(rig, 0, 5, 0, 3 * GIB)->name = "old";
     rig_look(rig);
-    rig_pass(rig, 3 * SECOND);
+    rig_pass(rig, SECOND);
     rig_look(rig);
     rig_use(rig, 0, 6, 0, 2 * GIB)->name = "culprit";
     rig_look(rig);
@@ -579,7 +579,7 @@ static void test_ledger__squeezed_by_the_largest_where_nobody_grows(void **state
     rig_use(rig, 0, 5, 0, 3 * GIB);
     rig_use(rig, 0, 6, 0, 8 * GIB);
     rig_look(rig);
-    rig_pass(rig, 3 * SECOND);
+    rig_pass(rig, SECOND);
     rig_look(rig);
     rig->hidden_bytes[0] = 2 * GIB; /* which the lists do not show */
     rig_look(rig);
