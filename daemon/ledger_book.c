@@ -504,6 +504,9 @@ int ledger_book(struct ledger *ledger, const struct ledger_sample *sample)
         lower_bases(ledger, sample->ended_ns);
         ledger_sum_up_all(ledger);
         end_abandoned(ledger, sample);
+        for (size_t i = 0; i < ledger->owner_count; i++) {
+            ledger->owners[i].looked_at |= ledger->owners[i].ended_ns <= sample->begun_ns;
+        }
         judge_leases(ledger, sample);
     }
     return r;

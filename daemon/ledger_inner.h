@@ -57,6 +57,7 @@ struct owner {
     uint64_t key;
     size_t leases, requests;
     bool ended;
+    bool looked_at; /* a sample begun after its end has shown who inherits */
     uint64_t ended_ns;
     size_t account_count;
     struct account *accounts;

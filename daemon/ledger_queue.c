@@ -143,7 +143,10 @@ static void tell(struct pass *pass, const struct waiter *waiter, uint32_t verdic
                  const struct lease *lease)
 {
     struct ledger *ledger = pass->ledger;
-    struct ledger_sum sum = {pass->all->count, pass->all->rooms, pass->all->uuids};
+    struct ledger_sum sum = {pass->all->count, pass->all->rooms, pass->all->uuids, 0};
+    for (size_t i = 0; i < ledger->waiter_count; i++) {
+        sum.others += ledger->waiters[i] && ledger->waiters[i] != waiter;
+    }
     struct ledger_lease view = {0};
     if (lease) {
         view = ledger_view(ledger, lease);

@@ -46,7 +46,4 @@ bool patience_lasts(struct patience *patience);
 void daemon_call_wait_target(char *target, size_t size, const char *begin, uint64_t after_epoch,
                              uint64_t timeout_ms);
 
-/* Fills `err` for an answer that cannot be used (-EPROTO), or memory that ran out. Returns `result`. */
-int daemon_call_bad(int result, struct err *err);
-
 #endif

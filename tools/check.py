@@ -24,6 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 MESON = os.environ.get("MESON", "meson")
 CLANG_FORMAT_MAJOR = "14"  # another version formats otherwise
 LINES_MAX = 600
+LONGER = {"include/vram.h": 1000}  # the library's manual, which is read in one piece
+SIMULATION = (1000000, 120)  # schedules, or as many as fit so many seconds
 UNSAFE = re.compile(r"\b(sprintf|vsprintf|strcpy|strcat|strtok|atoi|atol|gets|alloca)\s*\(")
 THREADED = ("unit-", "library-", "cli-")  # the programs that are run under ThreadSanitizer
 LONGEST = 1500  # seconds, for one command of a step
@@ -114,7 +116,7 @@ def step_rules(_):
         lines = (ROOT / name).read_text(errors="replace").splitlines()
         if not any("SPDX-License-Identifier: MIT" in line for line in lines[:2]):
             found.append(f"{name}: no licence line")
-        if len(lines) > LINES_MAX:
+        if len(lines) > LONGER.get(name, LINES_MAX):
             found.append(f"{name}: {len(lines)} lines")
         if name.endswith((".c", ".h")):
             found += [f"{name}:{number}: {line.strip()}" for number, line in enumerate(lines, 1) if UNSAFE.search(line)]
@@ -216,7 +218,7 @@ def step_clang(context):
 def step_tidy(context):
     """clang-tidy finds nothing (.clang-tidy)"""
     tidy = program("clang-tidy")
-    sources = files("common/*.c", "lib/*.c", "cli/*.c", "sim/*.c", "examples/*.c")
+    sources = files("common/*.c", "lib/*.c", "daemon/*.c", "cli/*.c", "sim/*.c", "examples/*.c")
 
     def examine(name):
         try:
@@ -263,6 +265,14 @@ def step_valgrind(context):
                      SANITIZED="valgrind")
 
 
+def step_simulation(context):
+    """the ledger over-promises in none of a million random schedules, or as many as fit two minutes"""
+    schedules, seconds = SIMULATION
+    said = run(context.build / "tests/simulation/simulate_ledger", str(schedules), str(time.time_ns() >> 16),
+               str(seconds), timeout=seconds + 60)
+    return re.search(r"# (\d+ schedules: .*)", said).group(1)
+
+
 def step_fuzz(context):
     """the fuzz targets build, and replay their corpora with the sanitizers"""
     directory = build_in(context, "fuzz", "-Dfuzz=true", "-Db_lundef=false", CC=program("clang"))
@@ -291,7 +301,7 @@ def step_arm64(context):
 
 # The long ones first: steps run side by side.
 STEPS = (
-    step_asan, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
+    step_asan, step_simulation, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
     step_documents, step_header, step_symbols, step_format, step_rules, step_shell, step_layers,
 )
 
