@@ -249,6 +249,19 @@ static void add_to_lease(struct ledger *ledger, struct lease *lease, int64_t byt
     }
 }
 
+/* What a filled lease has allocated is in its owner's base, and its size in no sum. */
+static void set_filled(const struct ledger *ledger, struct lease *lease, bool filled)
+{
+    int64_t size = filled ? (int64_t)lease->size_bytes : -(int64_t)lease->size_bytes;
+    lease->filled = filled;
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        struct account *account =
+            ledger_account(ledger_owner(ledger, lease->owner), ledger->gpus[lease->gpus[i]].memory);
+        account->unfilled_bytes -= (uint64_t)size;
+        account->base_bytes += size;
+    }
+}
+
 /* More for a lease that is there. One whose owner had said that it is filled is no longer. */
 static uint32_t grant_more(struct pass *pass, const struct waiter *waiter, struct lease **ret_lease)
 {
@@ -257,20 +270,17 @@ static uint32_t grant_more(struct pass *pass, const struct waiter *waiter, struc
     if (!lease) {
         return LEDGER_NOT_NOW; /* it ended meanwhile */
     }
-    if (lease
-            ->filled) { /* what it has allocated is in the base: the new part is all that is outstanding */
-        lease->filled = false;
-        for (size_t i = 0; i < lease->gpu_count; i++) {
-            struct account *account = ledger_account(ledger_owner(ledger, lease->owner),
-                                                     ledger->gpus[lease->gpus[i]].memory);
-            account->unfilled_bytes += lease->size_bytes;
-            account->base_bytes -= (int64_t)lease->size_bytes;
-        }
+    bool was_filled = lease->filled;
+    if (was_filled) {
+        set_filled(ledger, lease, false);
     }
     add_to_lease(ledger, lease, (int64_t)waiter->size_bytes);
     struct ledger_lease view = ledger_view(ledger, lease);
     if (ledger->ops->record(ledger->data, &view, true) < 0) {
         add_to_lease(ledger, lease, -(int64_t)waiter->size_bytes);
+        if (was_filled) {
+            set_filled(ledger, lease, true);
+        }
         return LEDGER_UNRECORDED;
     }
     ledger_book_uses(ledger, pass->sample);
