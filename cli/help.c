@@ -128,8 +128,8 @@ static void tell_environment(const struct telling *telling)
         {"VRAM_SOCKET", "the daemon's socket, as an absolute path; none: no daemon is asked"},
         {"VRAM_LEASE", "the lease that a process belongs to; `vram run` sets it"},
         {"VRAM_CALL_TIMEOUT", "how long a call of the driver may take: 500ms, 30s (10s)"},
-        {"VRAM_DAEMON", "the daemon's program, where it is not found beside vram"},
-        {"VRAM_SIM_DIR", "where the simulated driver is, where it is not installed"},
+        {"VRAM_DAEMON", "the daemon's program, in place of the installed one"},
+        {"VRAM_SIM_DIR", "the simulated driver's directory, in place of the installed one"},
         {"CUDA_VISIBLE_DEVICES", "the GPUs that programs are shown; `vram run` sets it"},
         {"NO_COLOR", "where it is not empty: no colour, unless --color says otherwise"},
     };
