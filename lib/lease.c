@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases: asking for them, changing and ending them. */
 #include "lib/daemon_call.h"
+#include "lib/daemon_error.h"
 #include "lib/daemon_start.h"
 #include "lib/lease_list.h"
 #include "lib/lease_record.h"
@@ -45,6 +46,12 @@ static int read_id(const char *text, size_t least, char id[ID_LENGTH + 1], struc
     return 0;
 }
 
+/* A document that cannot be used, or no memory for it. */
+static int fail_answer(int result, struct err *err)
+{
+    return daemon_error_call(result, "the daemon's socket", err);
+}
+
 /* ---- Verdicts -------------------------------------------------------------------------------- */
 
 /* The answer of a verdict's document, which is given back. */
@@ -54,7 +61,7 @@ static int take_verdict(json_t *document, struct vram_verdict **ret_verdict, str
     int r = lease_record_verdict(document, &verdict);
     json_decref(document);
     if (r < 0) {
-        return daemon_call_bad(r, err);
+        return fail_answer(r, err);
     }
     int answer = (int)verdict->answer;
     if (ret_verdict) {
@@ -277,7 +284,7 @@ int vram_lease_acquire(struct vram *vram, const struct vram_lease_request *reque
 /* ---- Changing and ending --------------------------------------------------------------------- */
 
 static int call_lease(struct vram *vram, const char *method, const char *text, const char *body,
-                      json_t **ret_document, struct err *err)
+                      bool *again, json_t **ret_document, struct err *err)
 {
     char id[ID_LENGTH + 1], target[TARGET_MAX];
     int r = read_id(text, ID_BEGINNING, id, err);
@@ -285,7 +292,7 @@ static int call_lease(struct vram *vram, const char *method, const char *text, c
         return r;
     }
     (void)snprintf(target, sizeof(target), LEASES "/%s", id);
-    struct daemon_call call = {.method = method, .target = target, .body = body};
+    struct daemon_call call = {.method = method, .target = target, .body = body, .again = again};
     return daemon_call(vram, &call, ret_document, err);
 }
 
@@ -293,7 +300,11 @@ int vram_lease_end(struct vram *vram, const char *id)
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = call_lease(vram, "DELETE", id, NULL, &document, &err);
+    bool again = false;
+    int r = call_lease(vram, "DELETE", id, NULL, &again, &document, &err);
+    if (r == -ENOENT && again) {
+        return 0; /* the daemon that ended it was killed before it could say so */
+    }
     if (r < 0) {
         return handle_fail(vram, &err);
     }
@@ -308,7 +319,7 @@ static int change(struct vram *vram, const char *id, char *body, struct vram_ver
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = body ? call_lease(vram, "PATCH", id, body, &document, &err) : err_no_memory(&err);
+    int r = body ? call_lease(vram, "PATCH", id, body, NULL, &document, &err) : err_no_memory(&err);
     free(body);
     if (r == 0) {
         r = take_verdict(document, ret_verdict, &err);
@@ -388,7 +399,7 @@ int vram_leases(struct vram *vram, uint64_t after_epoch, uint64_t timeout_ms,
         r = lease_record_list(document, &list);
         json_decref(document);
         if (r < 0) {
-            r = daemon_call_bad(r, &err);
+            r = fail_answer(r, &err);
         }
     }
     if (r < 0) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What is shown of leases, by `vram leases` and by others; `vram pause` and `resume`. Against a daemon in a test's hand."""
+"""What is shown of leases, by `vram leases` and by others; `vram pause` and `resume`."""
 import json
+import os
 import re
 import signal
 import time
@@ -13,18 +14,19 @@ from fake_daemon import DEADLINE, end, lease_object, list_object, waiter_object
 GIB = 1 << 30
 
 
-SINCE = time.strftime("%Y-%m-%dT%H:%M:%S.123456Z", time.gmtime(time.time() - 100))
-LEASES = list_object(
-    [lease_object(since=SINCE, members=[4242, 5151], attached=["unit:comfyui.service"]),
-     lease_object(id="c81e728d9d4c2f63", owner_pid=None, user="root", label=None, size_bytes=6 * GIB, held_bytes=7 * GIB,
-                  outstanding_bytes=0, state="over", since=SINCE, until="2026-01-31T13:00:00Z")],
-    [waiter_object(since=SINCE), waiter_object(since=SINCE, position=2, id="eccbc87e4b5ce2fe", gpu_count=2, label="a job with a long name",
-                                    waits_for="bob's request in front of it, and comfyui (4242), which holds 14.0 GiB")])
-
-
 @pytest.fixture
 def leases(daemon):
-    daemon.serve("GET", "/v1/leases", lambda conversation: conversation.reply(LEASES))
+    """Two leases and two waiters, since 100 seconds."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%S.123456Z", time.gmtime(time.time() - 100))
+    document = list_object(
+        [lease_object(since=since, members=[4242, 5151], attached=["unit:comfyui.service"]),
+         lease_object(id="c81e728d9d4c2f63", owner_pid=None, user="root", label=None, size_bytes=6 * GIB,
+                      held_bytes=7 * GIB, outstanding_bytes=0, state="over", since=since, until="2026-01-31T13:00:00Z")],
+        [waiter_object(since=since),
+         waiter_object(since=since, position=2, id="eccbc87e4b5ce2fe", gpu_count=2, label="a job with a long name",
+                       waits_for="bob's request in front of it, and comfyui (4242), which holds 14.0 GiB")])
+    daemon.serve("GET", "/v1/leases", lambda conversation: conversation.reply(document))
+    return document
 
 
 @pytest.mark.parametrize("columns", [80, 160])
@@ -47,7 +49,7 @@ def hide_ages(text):
 def test_leases_as_json_are_the_daemons(vram, daemon, leases):
     run = vram("leases", "--json")
     assert (run.status, run.err) == (0, "")
-    assert run.json == LEASES
+    assert run.json == leases
 
 
 def test_leases_as_csv(vram, daemon, leases):
@@ -122,6 +124,24 @@ def test_watch_survives_its_daemon(vram, daemon):
     assert process.stdout.readline().startswith(b"c81e")
     process.send_signal(signal.SIGTERM)
     assert end(process)[0] == 0
+
+
+def test_watch_draws_a_terminal_anew(vram, daemon, gpus):
+    gpus()
+    requests = []
+
+    def answer(conversation):
+        requests.append(conversation)
+        if len(requests) == 3:
+            os.kill(conversation.pid, signal.SIGINT)
+        else:
+            conversation.reply(list_object([lease_object(label=f"job-{len(requests)}")], epoch=len(requests)))
+    daemon.serve("GET", "/v1/leases", answer)
+    screen = vram.screen("leases", "--watch")
+    assert screen.status == 0
+    before, first, second = screen.out.split("\033[H\033[J")
+    assert before == ""
+    assert "job-1" in first and "job-2" in second
 
 
 def test_watch_ends_when_nobody_reads(vram, daemon):
