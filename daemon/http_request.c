@@ -184,6 +184,11 @@ static void give_up(struct http_request *request)
 
 void http_answer(struct http_request *request, int status, const char *json)
 {
+    if (request->begun) { /* its status is out already: the answer is the last line */
+        http_line(request, json);
+        http_end(request);
+        return;
+    }
     struct evbuffer *body = evbuffer_new();
     if (!body || evbuffer_add(body, json, strlen(json)) < 0 || evbuffer_add(body, "\n", 1) < 0) {
         give_up(request);
