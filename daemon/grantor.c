@@ -84,8 +84,8 @@ static void look_for_holder(struct grantor *grantor)
         peer.pidfd = -1;
         grantor->holder = peer.pid;
         peer_done(&peer);
-        if (process_watch_new(grantor->base, pidfd, on_holder_ended, grantor,
-                              &grantor->holder_watch) < 0) {
+        if (pidfd >= 0 && process_watch_new(grantor->base, pidfd, on_holder_ended, grantor,
+                                            &grantor->holder_watch) < 0) {
             grantor->holder_watch = NULL;
         }
     }

@@ -229,7 +229,8 @@ static bool try_again(struct asking *asking, struct err *err)
     if (!patience_lasts(&asking->patience)) {
         return false;
     }
-    return !started || daemon_start(asking->vram, 0, err) >= 0;
+    int r = started ? daemon_start(asking->vram, 0, err) : 0;
+    return r >= 0 || r == -ENOTSUP; /* in a container: somebody outside starts it again */
 }
 
 static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)
