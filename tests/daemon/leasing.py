@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import subprocess
 import time
 
@@ -109,7 +110,7 @@ class Crowd:
         self.processes = []
 
     def spawn(self, *command, env=None, **kwargs):
-        kwargs = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
+        kwargs = {"start_new_session": True, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
         process = subprocess.Popen([str(word) for word in command], env={**self.daemon.env, **(env or {})}, text=True,
                                    **kwargs)
         self.processes.append(process)
@@ -142,7 +143,8 @@ class Crowd:
 
     def end(self):
         for process in self.processes:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and its children
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe:
