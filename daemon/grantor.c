@@ -136,6 +136,7 @@ struct grantor *grantor_new(struct event_base *base, const char *name,
     grantor->changed = changed;
     grantor->data = data;
     grantor->address.sun_family = AF_UNIX;
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): an abstract name ends with its length */
     memcpy(grantor->address.sun_path + 1, name, length);
     grantor->address_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
     grantor->on_retry = event_new(base, -1, 0, on_retry, grantor);

@@ -217,12 +217,14 @@ static int ask_once(struct asking *asking, json_t **ret_document, struct err *er
     return r;
 }
 
-/* Whether a failure is worth another try, after a nap; a daemon that this handle has started is started again. */
+/* Whether a failure is worth another try, after a nap; a daemon that this handle has started is started again. Where that
+ * cannot be done, who had been heard may be started by whoever did so before: a service manager, another user. */
 static bool try_again(struct asking *asking, struct err *err)
 {
     bool started = handle_may_start(asking->vram);
+    bool heard = asking->connected || err->result == -ECONNRESET;
     bool torn = err->result == -EPROTO && asking->connected;
-    if (!torn && !daemon_call_is_lost(err, asking->connected || started)) {
+    if (!torn && !daemon_call_is_lost(err, heard || started)) {
         return false;
     }
     asking->connected = true;
@@ -230,7 +232,7 @@ static bool try_again(struct asking *asking, struct err *err)
         return false;
     }
     int r = started ? daemon_start(asking->vram, 0, err) : 0;
-    return r >= 0 || r == -ENOTSUP; /* in a container: somebody outside starts it again */
+    return r >= 0 || r == -ENOTSUP || heard; /* in a container: somebody outside starts it again */
 }
 
 static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)
