@@ -232,7 +232,8 @@ static bool try_again(struct asking *asking, struct err *err)
         return false;
     }
     int r = started ? daemon_start(asking->vram, 0, err) : 0;
-    return r >= 0 || r == -ENOTSUP || heard; /* in a container: somebody outside starts it again */
+    return r >= 0 || r == -ENOTSUP ||
+           heard; /* -ENOTSUP: in a container, which starts none itself */
 }
 
 static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)
