@@ -80,6 +80,7 @@ struct waiter {
     bool any_gpu; /* all that there are, also those seen later */
     struct gpu_set candidates;
     bool waits, absent;
+    bool queued; /* it was looked at and is no holder's: it keeps its place if it becomes one's */
     uint64_t arrived_ns, deadline_ns, lasts_ns;
     unsigned passes;
     uint32_t reason;

@@ -323,7 +323,7 @@ static void count_passes(struct pass *pass, size_t kept)
 
 /* ---- The queue ------------------------------------------------------------------------------- */
 
-/* Whoever holds something is answered at once: it must not wait for what it could itself give back. */
+/* Whoever holds something when it asks is answered at once: it must not wait for what it could itself give back. */
 static bool is_holder(const struct ledger *ledger, const struct waiter *waiter)
 {
     const uint64_t keys[] = {waiter->owner, ledger->ops->holder(ledger->data, waiter->owner)};
@@ -371,7 +371,8 @@ static bool consider(struct pass *pass, struct waiter *waiter, size_t kept)
     waiter->reason = unknown                  ? LEDGER_FOR_GPU
                      : answer == ROOM_NOT_NOW ? LEDGER_FOR_ROOM
                                               : reason_closed(pass);
-    bool stays = waiter->waits && !is_holder(ledger, waiter);
+    waiter->queued = waiter->queued || !is_holder(ledger, waiter);
+    bool stays = waiter->waits && waiter->queued;
     if (unknown ? stays && may_tell_later(pass->all)
                 : stays || (answer == ROOM_FITS && is_look_wanted(pass))) {
         return false;

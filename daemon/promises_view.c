@@ -188,8 +188,8 @@ static struct vram_fit_gpu line_of(const struct room *room, const char *uuid)
 }
 
 /* The arithmetic as vram_fit_json() has it; of its object the one answer in it. */
-static void write_sum(struct json *json, const struct promises *promises, uint32_t verdict,
-                      const struct ledger_request *request, const struct ledger_sum *sum)
+static void write_sum(struct json *json, uint32_t verdict, const struct ledger_request *request,
+                      const struct ledger_sum *sum)
 {
     static const uint32_t answers[] = {
         [LEDGER_GRANTED] = VRAM_FITS,
@@ -311,7 +311,7 @@ char *view_verdict(const struct promises *promises, uint32_t verdict, const stru
     } else {
         json_null(&json, "lease");
     }
-    write_sum(&json, promises, verdict, &deal->request, sum);
+    write_sum(&json, verdict, &deal->request, sum);
     json_end_object(&json);
     return buf_steal(&buf, NULL);
 }

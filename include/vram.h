@@ -439,7 +439,7 @@ VRAM_API const char *vram_memory_kind_name(uint32_t kind);
  * A request of this handle that waits when its daemon vanishes starts it again from then on.
  *
  * Not from a private PID namespace, whose processes the daemon could not tell from those that the driver names,
- * unless the driver is simulated or VRAM_SOCKET says where the daemon is.
+ * unless the driver is simulated or VRAM_SOCKET says where the daemon is, and none from outside has been there.
  *
  * @flags  VRAM_START_… or 0.
  * Returns 1: one runs; 0: none runs, and with VRAM_START_IF_PROMISED none is needed; -ENOENT: vramd is not
@@ -589,7 +589,8 @@ VRAM_API VRAM_MUST_CHECK int vram_lease_acquire(struct vram *vram,
  */
 
 /** Ends a lease, or takes a request back, whichever it has become. Memory in use stays counted as used. Returns 0: a
- *  lease has ended; 1: a request was taken back. Since 0.1. */
+ *  lease has ended, or what it was is lost with a daemon that was killed, and it is no more; 1: a request was taken
+ *  back. Since 0.1. */
 VRAM_API VRAM_MUST_CHECK int vram_lease_end(struct vram *vram, const char *id);
 
 /** Changes its size. Less is always granted, more at once or not at all. Returns as vram_lease_acquire(). Since 0.1. */

@@ -116,6 +116,9 @@ int daemon_call(struct vram *vram, const struct daemon_call *call, json_t **ret_
         if (r >= 0 || !daemon_call_is_lost(err, connected) || !patience_lasts(&patience)) {
             return r;
         }
+        if (call->again && err->result == -ECONNRESET && strcmp(err->code, "ending") != 0) {
+            *call->again = true;
+        }
         connected = true;
     }
 }

@@ -18,6 +18,7 @@ struct daemon_call {
     /* Each line of the answer as it comes; false ends the call with -ECANCELED. NULL: nobody wants to know. */
     bool (*line)(void *data, const char *line);
     void *data;
+    bool *again; /* set where it may have been done before its answer was lost; NULL: no matter */
 };
 
 /* Where the daemon of this handle's driver is, whether or not there is one. */

@@ -231,7 +231,9 @@ static bool try_again(struct asking *asking, struct err *err)
     if (!patience_lasts(&asking->patience)) {
         return false;
     }
-    return !started || daemon_start(asking->vram, 0, err) >= 0 || heard;
+    int r = started ? daemon_start(asking->vram, 0, err) : 0;
+    return r >= 0 || r == -ENOTSUP ||
+           heard; /* -ENOTSUP: in a container, which starts none itself */
 }
 
 static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)
@@ -286,7 +288,7 @@ int vram_lease_acquire(struct vram *vram, const struct vram_lease_request *reque
 /* ---- Changing and ending --------------------------------------------------------------------- */
 
 static int call_lease(struct vram *vram, const char *method, const char *text, const char *body,
-                      json_t **ret_document, struct err *err)
+                      bool *again, json_t **ret_document, struct err *err)
 {
     char id[ID_LENGTH + 1], target[TARGET_MAX];
     int r = read_id(text, ID_BEGINNING, id, err);
@@ -294,7 +296,7 @@ static int call_lease(struct vram *vram, const char *method, const char *text, c
         return r;
     }
     (void)snprintf(target, sizeof(target), LEASES "/%s", id);
-    struct daemon_call call = {.method = method, .target = target, .body = body};
+    struct daemon_call call = {.method = method, .target = target, .body = body, .again = again};
     return daemon_call(vram, &call, ret_document, err);
 }
 
@@ -302,7 +304,11 @@ int vram_lease_end(struct vram *vram, const char *id)
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = call_lease(vram, "DELETE", id, NULL, &document, &err);
+    bool again = false;
+    int r = call_lease(vram, "DELETE", id, NULL, &again, &document, &err);
+    if (r == -ENOENT && again) {
+        return 0; /* the daemon that ended it was killed before it could say so */
+    }
     if (r < 0) {
         return handle_fail(vram, &err);
     }
@@ -317,7 +323,7 @@ static int change(struct vram *vram, const char *id, char *body, struct vram_ver
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = body ? call_lease(vram, "PATCH", id, body, &document, &err) : err_no_memory(&err);
+    int r = body ? call_lease(vram, "PATCH", id, body, NULL, &document, &err) : err_no_memory(&err);
     free(body);
     if (r == 0) {
         r = take_verdict(document, ret_verdict, &err);

@@ -407,6 +407,20 @@ def test_release_refused(vram, daemon, code, errno, status):
     assert end(process) == (status, "", "vram: it cannot be ended\n")
 
 
+def test_release_whose_answer_was_lost(vram, daemon):
+    process = vram.start("release", "8f14e45fceea167a")
+    daemon.accept().reset()
+    daemon.accept().error("not_found", "there is no such lease", 2, status=404)
+    assert end(process) == (0, "", "")
+
+
+def test_release_that_met_an_ending_daemon(vram, daemon):
+    process = vram.start("release", "8f14e45fceea167a")
+    daemon.accept().error("ending", "vramd is ending", 11, status=503)
+    daemon.accept().error("not_found", "there is no such lease", 2, status=404)
+    assert end(process) == (1, "", "vram: there is no such lease\n")
+
+
 @pytest.mark.parametrize("word", ["8f1", "xyzw", "", "8f14e45fceea167a0", "../../v1/pause"])
 def test_release_of_what_is_no_id(vram, daemon, word):
     run = vram("release", word)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What is shown of leases, by `vram leases` and by others; `vram pause` and `resume`."""
 import json
+import os
 import re
 import signal
 import time
@@ -123,6 +124,24 @@ def test_watch_survives_its_daemon(vram, daemon):
     assert process.stdout.readline().startswith(b"c81e")
     process.send_signal(signal.SIGTERM)
     assert end(process)[0] == 0
+
+
+def test_watch_draws_a_terminal_anew(vram, daemon, gpus):
+    gpus()
+    requests = []
+
+    def answer(conversation):
+        requests.append(conversation)
+        if len(requests) == 3:
+            os.kill(conversation.pid, signal.SIGINT)
+        else:
+            conversation.reply(list_object([lease_object(label=f"job-{len(requests)}")], epoch=len(requests)))
+    daemon.serve("GET", "/v1/leases", answer)
+    screen = vram.screen("leases", "--watch")
+    assert screen.status == 0
+    before, first, second = screen.out.split("\033[H\033[J")
+    assert before == ""
+    assert "job-1" in first and "job-2" in second
 
 
 def test_watch_ends_when_nobody_reads(vram, daemon):
