@@ -18,7 +18,7 @@
 static bool is_promising(struct promises *promises, struct http_request *request)
 {
     const char *reason;
-    char message[JOURNAL_PROBLEM_MAX];
+    char message[DAEMON_MESSAGE_MAX];
     record_retry(promises);
     if (daemon_is_promising(promises->daemon, &reason, message, sizeof(message))) {
         return true;
