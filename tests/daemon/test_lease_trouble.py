@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import zlib
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -133,6 +134,11 @@ def fill(place):
     return filler
 
 
+def untils(daemon):
+    return {lease["id"]: datetime.fromisoformat(lease["until"].replace("Z", "+00:00"))
+            for lease in leases(daemon)["leases"] if lease["until"]}
+
+
 def test_disk__that_is_full_refuses_until_there_is_room(small_disk):
     daemon, crowd = small_disk, Crowd(small_disk)
     try:
@@ -140,7 +146,7 @@ def test_disk__that_is_full_refuses_until_there_is_room(small_disk):
         filler = fill(daemon.socket.parent)
         refused, others = None, []
         while refused is None:  # what the journal has kept for itself is used up first
-            request = ask(daemon, crowd.idler(), MIB, wait_ms=0, label="x" * 64)
+            request = ask(daemon, crowd.idler(), MIB, wait_ms=0, label="x" * 64, for_ms=3600000)
             line = request.answer()
             if "error" in line:
                 refused = request, line["error"]
@@ -150,6 +156,10 @@ def test_disk__that_is_full_refuses_until_there_is_room(small_disk):
         assert refused[0].status == 503 and refused[1]["code"] == "journal"
         assert "No space left" in refused[1]["message"] and refused[1]["hint"]
         assert refused[0].id not in ids(leases(daemon)["leases"])
+        before = untils(daemon)
+        later = change(daemon, others[0], for_ms=7200000)  # nor is a promise for longer
+        assert later.status == 503 and later.error["code"] == "journal"
+        assert untils(daemon)[others[0]] - before[others[0]] < timedelta(minutes=1)
         waiter = ask(daemon, crowd.idler(), GIB)  # one that may wait is refused like one that may not
         assert waiter.answer()["error"]["code"] == "journal"
         run = daemon.vram("run", "1G", "--", "true")
