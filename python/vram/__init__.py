@@ -38,7 +38,7 @@ from ._errors import (
 from ._handle import Handle, default
 from ._lib import lib as _load
 from ._lib import words as _words
-from ._tracker import GPUProcess, VRAMStatus, VRAMTracker, get_vram_tracker
+from ._tracker import GPUProcess, VRAMStatus, VRAMTracker, get_vram_tracker, reset
 from ._unknown import UNKNOWN, Amount, Unknown
 
 if TYPE_CHECKING:
@@ -66,8 +66,6 @@ fit = default.fit
 lease = default.lease
 leases = default.leases
 doctor = default.doctor
-reset = default.close
-"""Lets go of the driver; the next question starts anew, with the environment as it then is."""
 
 
 def __getattr__(name: str) -> Any:

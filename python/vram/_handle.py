@@ -344,7 +344,7 @@ def select(snapshot: Any, gpu: Selectors) -> List[int]:
 def _fail_selector(snapshot: Any, count: int, selector: Selector, result: int) -> NoReturn:
     lib = _lib.lib()
     gpus = [lib.vram_snapshot_gpu(snapshot, i)[0] for i in range(min(count, 16))]
-    hint = "there are: " + ", ".join(f"{_lib.label(gpu)} {_lib.words(gpu.uuid)[:12]}" for gpu in gpus)
+    hint = "there are: " + ", ".join(f"{_lib.label(gpu)} {_lib.words(gpu.uuid)[:17]}" for gpu in gpus)
     if result == -errno.ENOENT:
         raise NoGPUError(f"there is no GPU {str(selector)!r}", code="unknown_gpu", hint=hint if gpus else "",
                          errno=-result)

@@ -42,6 +42,7 @@ class VRAMStatus:
     reserved_mb: Amount = UNKNOWN
 
 
+# Whose shutdown the shared handle waits for.
 _in_use: "weakref.WeakSet[VRAMTracker]" = weakref.WeakSet()
 
 
@@ -168,3 +169,10 @@ _trackers: Dict[Selector, VRAMTracker] = {}
 def get_vram_tracker(device_index: Selector = 0) -> VRAMTracker:
     """This process's tracker of a GPU: the same one each time. The driver is not touched before its first use."""
     return _trackers.setdefault(device_index, VRAMTracker(device_index))
+
+
+def reset() -> None:
+    """Lets go of the driver, for all trackers and everything else that shares the handle. The next question starts anew,
+    with the environment as it then is."""
+    _in_use.clear()
+    default.close()
