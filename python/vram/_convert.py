@@ -131,13 +131,13 @@ def _fit_gpu(raw: _lib.FitGpu, name: Optional[str]) -> FitGPU:
     )
 
 
-def fit(raw: _lib.Fit, of: Any = None, timed_out: bool = False) -> Fit:
+def fit(raw: _lib.Fit, of: Any = None) -> Fit:
     """An answer from the snapshot `of`; None: from the daemon, which names GPUs by UUID alone."""
     lib = _lib.lib()
     gpus = [raw.gpus[i] for i in range(raw.count)]
     labels = [_lib.label(lib.vram_snapshot_gpu(of, gpu.position)[0]) if of else None for gpu in gpus]
     return Fit(
-        answer="timed_out" if timed_out else _word(_lib.ANSWERS, raw.answer),
+        answer=_word(_lib.ANSWERS, raw.answer),
         size_bytes=raw.size_bytes,
         gpu_count=raw.gpu_count,
         margin_bytes=amount(raw.margin_bytes),

@@ -19,6 +19,8 @@ class Error(RuntimeError):
     errno     the number that the C call failed with, positive; 0: none
     """
 
+    errno: Optional[int]
+
     def __init__(self, message: str, *, code: str = "failed", hint: str = "", errno: int = 0) -> None:
         super().__init__(message)
         self.message, self.code, self.hint, self.errno = message, code, hint, errno
@@ -60,8 +62,8 @@ class Cancelled(Error):
 
 
 class DoesNotFit(Error):
-    """A lease was refused. `answer` is "not_now", "never", "unknown" or "timed_out", `fit` the arithmetic, None where
-    it was not told."""
+    """A lease was refused. `answer` is "not_now", "never", "unknown" or "timed_out"; `fit` is the arithmetic, which the
+    hint has in words, or None where nobody could tell it."""
 
     def __init__(self, message: str, *, answer: str = "not_now", fit: "Optional[Fit]" = None, code: str = "",
                  hint: str = "", errno: int = 0) -> None:

@@ -36,10 +36,12 @@ _LEVELS = {_lib.LOG_DEBUG: logging.DEBUG, _lib.LOG_WARNING: logging.WARNING, _li
 _LOOK_S, _PAUSE_S, _PAUSE_PER_SAMPLE = 0.5, 0.25, 4
 
 
-@_lib.LogFunction
-def _log(_data: object, level: int, message: bytes) -> None:
+def _hear(_data: object, level: int, message: bytes) -> None:
     """The library calls it in the thread that called the library."""
     logger.log(_LEVELS.get(level, logging.ERROR), "%s", _lib.words(message))
+
+
+_log = _lib.LogFunction(_hear)  # for as long as the library may call it
 
 
 # ---- Open handles --------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, List, Optional, Sequence, Tuple, TypeVar, Union
 
 from . import _convert, _lib, _quantities
-from ._errors import BadRequest, DoesNotFit, Error, LeaseTimeout, NotFound
+from ._errors import BadRequest, DaemonError, DoesNotFit, Error, LeaseTimeout, NotFound
 from ._handle import candidates, gpu_count, logger
-from ._records import Lease
+from ._records import Fit, Lease
 
 if TYPE_CHECKING:
     from ._handle import Handle, Selectors
@@ -100,6 +100,16 @@ class HeldLease:
         `env={**os.environ, **lease.environment}` for a child."""
         return {"CUDA_VISIBLE_DEVICES": self.visible_devices, "VRAM_LEASE": self.id}
 
+    def _call(self, function: Callable[..., int], *arguments: object) -> None:
+        """A change, for which a daemon that has ended is started again: its journal has the lease."""
+        try:
+            self._handle._call(function, self.id.encode(), *arguments)
+        except DaemonError as error:
+            if error.code not in ("no_daemon", "daemon_refused", "daemon_gone"):
+                raise
+            self._handle._resume()
+            self._handle._call(function, self.id.encode(), *arguments)
+
     def info(self) -> Lease:
         """As it stands now: its state, what its members hold, what is outstanding. Raises NotFound: it has ended."""
         for lease in self._handle.leases():
@@ -111,7 +121,7 @@ class HeldLease:
         """Changes its size. Less is always granted; more at once, or DoesNotFit is raised and it stays as it was."""
         number, verdict = _quantities.size_bytes(size), ctypes.POINTER(_lib.Verdict)()
         lib = _lib.lib()
-        self._handle._call(lib.vram_lease_resize, self.id.encode(), number, ctypes.byref(verdict))
+        self._call(lib.vram_lease_resize, number, ctypes.byref(verdict))
         try:
             self.size_bytes = _granted(verdict[0]).size_bytes
         finally:
@@ -127,22 +137,21 @@ class HeldLease:
             raise TypeError("attach() takes one of container, unit, cgroup and pid")
         kind, value = named[0]
         member = f"{kind}:{_container_id(str(value)) if kind == 'container' else value}"
-        self._handle._call(_lib.lib().vram_lease_attach, self.id.encode(), _lib.raw(member, kind))
+        self._call(_lib.lib().vram_lease_attach, _lib.raw(member, kind))
 
     def filled(self) -> None:
         """States that all is allocated that ever will be: nothing is held back for it any more. For drivers that do not
         tell what a process holds, such as Windows' under WSL."""
-        self._handle._call(_lib.lib().vram_lease_filled, self.id.encode())
+        self._call(_lib.lib().vram_lease_filled)
 
     def end_after(self, seconds: float) -> None:
         """Has it end by itself so long from now."""
-        self._handle._call(_lib.lib().vram_lease_until, self.id.encode(),
-                           _quantities.milliseconds(seconds, "seconds"))
+        self._call(_lib.lib().vram_lease_until, _quantities.milliseconds(seconds, "seconds"))
 
     def release(self) -> None:
         """Ends it. Memory that is in use stays counted as used. No error where it has ended already."""
         try:
-            self._handle._call(_lib.lib().vram_lease_end, self.id.encode())
+            self._call(_lib.lib().vram_lease_end)
         except NotFound:
             pass
 
@@ -174,7 +183,7 @@ def _granted(verdict: _lib.Verdict) -> Lease:
     if verdict.answer == _lib.FITS:
         return _convert.lease(verdict.lease[0])
     timed_out = verdict.answer == _lib.TIMED_OUT
-    fit = _convert.fit(verdict.fit[0], timed_out=timed_out) if verdict.fit else None
+    fit = _convert.fit(verdict.fit[0]) if verdict.fit else None
     kind = LeaseTimeout if timed_out else DoesNotFit
     known = verdict.answer < len(_lib.ANSWERS)
     raise kind(_lib.words(verdict.message), answer=_lib.ANSWERS[verdict.answer] if known else "not_now", fit=fit)
@@ -226,12 +235,15 @@ class LeaseRequest:
         """Asks and waits; for a thread of its own."""
         lib, verdict = _lib.lib(), ctypes.POINTER(_lib.Verdict)()
 
-        @_lib.ProgressFunction
-        def tell(_data: object, position: int, waits_for: bytes) -> None:
+        def hear(_data: object, position: int, waits_for: bytes) -> None:
             logger.debug("waiting, number %d in line: %s", position, _lib.words(waits_for))
-            if progress is not None:
-                progress(position, _lib.words(waits_for))
+            try:
+                if progress is not None:
+                    progress(position, _lib.words(waits_for))
+            except Exception:  # the caller's own, which the library cannot hand on
+                logger.exception("progress=%r failed", progress)
 
+        tell = _lib.ProgressFunction(hear)
         with self._handle._use() as pointer:
             result = lib.vram_daemon_start(pointer, 0)
             if result < 0:
@@ -248,10 +260,24 @@ class LeaseRequest:
                 self._handle._fail(pointer, result)
         try:
             held = HeldLease(self._handle, _granted(verdict[0]))
+        except DoesNotFit as error:
+            error.fit = error.fit or self._arithmetic()
+            error.hint = error.hint or str(error.fit or "")
+            raise
         finally:
             lib.vram_verdict_free(verdict)
         logger.debug("leased %s", held)
         return held
+
+    def _arithmetic(self) -> Optional[Fit]:
+        """Why there is no room, where the daemon has not told."""
+        thousandths = self._margin[1]
+        margin = f"{thousandths / 1000}%" if thousandths else self._margin[0]
+        try:
+            return self._handle.fit(self._size_bytes, gpus=self._gpus, gpu=self._gpu,
+                                    margin=None if margin == _lib.UNKNOWN else margin)
+        except Error:
+            return None
 
     def _retract(self, name: bytes, work: _Work[HeldLease]) -> None:
         """Takes a request back that may be on its way to the daemon still, waiting there, or granted by now."""
@@ -309,5 +335,12 @@ class LeaseRequest:
 
     async def __aexit__(self, *_exception: object) -> None:
         work, done = _start_in(asyncio.get_running_loop(), self._held.pop()._leave)
-        await asyncio.wait([done])
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError:  # it is released all the same
+            await asyncio.wait([done])
+            raise
+        finally:
+            if done.done():
+                work.join()
         work.outcome()
