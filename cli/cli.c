@@ -123,7 +123,7 @@ int cli_fail_daemon(struct cli *cli, int result)
         int status;
     } codes[] = {
         {"not_found", STATUS_NO},      {"bad_id", STATUS_USAGE},     {"no_gpu", STATUS_NO_GPU},
-        {"bad_request", STATUS_USAGE}, {"bad_driver", STATUS_USAGE},
+        {"bad_request", STATUS_USAGE}, {"bad_driver", STATUS_USAGE}, {"no_place", STATUS_USAGE},
     };
     const char *code = vram_error_code(cli->vram);
     int status = result == -ENODEV     ? STATUS_NO_GPU

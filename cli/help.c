@@ -1,46 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* Help, made of the tables of commands, options, fields and exit statuses. */
-#include "cli/command.h"
+/* Help, made of the tables of commands, options, fields and exit statuses; and the command that shows it. */
+#include "cli/help.h"
 
 #include "cli/text.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Text is easiest to read when its lines are not too long. */
-enum { HELP_WIDTH_MAX = 92, HELP_COLUMN_MAX = 28 };
-
-/* A page on its way: where it goes and how wide it is. */
-struct page {
-    struct buf *out;
-    const struct screen *screen;
-    size_t width;
+/* Help on its way: what it is told to. */
+struct telling {
+    const struct help_form *form;
+    void *page;
 };
 
-static void add_title(const struct page *page, const char *title)
+const char help_program[] = "How much GPU memory is free, who holds the rest, and does N fit?";
+
+static void tell_title(const struct telling *telling, const char *title)
 {
-    buf_format(page->out, "\n%s%s%s\n", screen_style(page->screen, STYLE_STRONG), title,
-               screen_plain(page->screen));
+    telling->form->title(telling->page, title);
 }
 
-/* "  term   meaning", the meaning wrapped in a column of its own that begins behind `column`. */
-static void add_term(const struct page *page, const char *term, size_t column, const char *meaning)
+static void tell_item(const struct telling *telling, enum help_item kind, const char *term,
+                      const char *meaning)
 {
-    buf_text(page->out, "  ");
-    buf_text(page->out, term);
-    size_t at = 2 + text_width(term);
-    if (at + 2 > column) {
-        buf_char(page->out, '\n');
-        at = 0;
-    }
-    text_blanks(page->out, column - at);
-    text_wrap(page->out, meaning, column, column, page->width);
-}
-
-static void add_text(const struct page *page, const char *text)
-{
-    text_blanks(page->out, 2);
-    text_wrap(page->out, text, 2, 2, page->width);
+    telling->form->item(telling->page, kind, term, meaning);
 }
 
 static void write_option(char *term, size_t size, const struct option *option)
@@ -53,20 +36,21 @@ static void write_option(char *term, size_t size, const struct option *option)
                    option->argument ? option->argument : "");
 }
 
-static void add_options(const struct page *page, const char *title, const struct option *options)
+static void tell_options(const struct telling *telling, const char *title,
+                         const struct option *options)
 {
     if (!options) {
         return;
     }
-    add_title(page, title);
+    tell_title(telling, title);
     for (const struct option *option = options; option->name; option++) {
         char term[64];
         write_option(term, sizeof(term), option);
-        add_term(page, term, 20, option->help);
+        tell_item(telling, HELP_OPTION, term, option->help);
     }
 }
 
-static void add_fields(const struct page *page, const struct command *command)
+static void tell_fields(const struct telling *telling, const struct command *command)
 {
     static const char *const titles[] = {
         [VRAM_OBJECT_GPU] = "Keys of a GPU",
@@ -81,32 +65,32 @@ static void add_fields(const struct page *page, const struct command *command)
         uint32_t object = command->objects[i];
         size_t count;
         const struct vram_field *fields = vram_fields(object, &count);
-        add_title(page, titles[object]);
+        tell_title(telling, titles[object]);
         for (size_t j = 0; j < count; j++) {
-            add_term(page, fields[j].key, HELP_COLUMN_MAX, fields[j].help);
+            tell_item(telling, HELP_KEY, fields[j].key, fields[j].help);
         }
     }
 }
 
-static void add_output(const struct page *page, const struct command *command)
+static void tell_output(const struct telling *telling, const struct command *command)
 {
     if (!command->json) {
         return;
     }
-    add_title(page, command->csv ? "JSON and CSV" : "JSON");
-    add_term(page, "--json", 20, command->json);
+    tell_title(telling, command->csv ? "JSON and CSV" : "JSON");
+    tell_item(telling, HELP_OPTION, "--json", command->json);
     if (command->csv) {
-        add_term(page, "--csv", 20, command->csv);
+        tell_item(telling, HELP_OPTION, "--csv", command->csv);
     }
-    add_text(
-        page,
+    telling->form->text(
+        telling->page,
         command->csv
             ? "Amounts are bytes. What the driver cannot tell is null in JSON and empty in CSV."
             : "Amounts are bytes. What cannot be told is null.");
-    add_fields(page, command);
+    tell_fields(telling, command);
 }
 
-static void add_statuses(const struct page *page, const char *which)
+static void tell_statuses(const struct telling *telling, const char *which)
 {
     static const struct {
         char digit;
@@ -126,66 +110,95 @@ static void add_statuses(const struct page *page, const char *which)
         {'o', "127", "run: there is no such command"},
         {'i', "130", "interrupted by Ctrl-C"},
     };
-    add_title(page, "Exit status");
+    tell_title(telling, "Exit status");
     for (size_t i = 0; i < ARRAY_LENGTH(statuses); i++) {
         if (!which || strchr(which, statuses[i].digit)) {
-            add_term(page, statuses[i].number, 8, statuses[i].meaning);
+            tell_item(telling, HELP_STATUS, statuses[i].number, statuses[i].meaning);
         }
     }
 }
 
-static void add_examples(const struct page *page, const char *examples)
+/* What of the environment is read, besides what every program obeys. */
+static void tell_environment(const struct telling *telling)
 {
-    add_title(page, "Examples");
+    static const struct {
+        const char *name, *meaning;
+    } variables[] = {
+        {"VRAM_DRIVER", "the driver that is asked where --driver names none"},
+        {"VRAM_SOCKET", "the daemon's socket, as an absolute path; none: no daemon is asked"},
+        {"VRAM_LEASE", "the lease that a process belongs to; `vram run` sets it"},
+        {"VRAM_CALL_TIMEOUT", "how long a call of the driver may take: 500ms, 30s (10s)"},
+        {"VRAM_DAEMON", "the daemon's program, in place of the installed one"},
+        {"VRAM_SIM_DIR", "the simulated driver's directory, in place of the installed one"},
+        {"CUDA_VISIBLE_DEVICES", "the GPUs that programs are shown; `vram run` sets it"},
+        {"NO_COLOR", "where it is not empty: no colour, unless --color says otherwise"},
+    };
+    tell_title(telling, "Environment");
+    for (size_t i = 0; i < ARRAY_LENGTH(variables); i++) {
+        tell_item(telling, HELP_VARIABLE, variables[i].name, variables[i].meaning);
+    }
+}
+
+static void tell_examples(const struct telling *telling, const char *examples)
+{
+    tell_title(telling, "Examples");
     while (*examples) {
         char term[80], meaning[120];
         size_t tab = strcspn(examples, "\t"), line = strcspn(examples, "\n");
         (void)snprintf(term, sizeof(term), "%.*s", (int)tab, examples);
         (void)snprintf(meaning, sizeof(meaning), "%.*s", (int)(line - tab - 1), examples + tab + 1);
-        add_term(page, term, 40, meaning);
+        tell_item(telling, HELP_EXAMPLE, term, meaning);
         examples += line + (examples[line] == '\n');
     }
 }
 
-static void add_command(const struct page *page, const struct command *command)
+/* A command and its arguments. */
+static void write_command(char *words, size_t size, const char *before,
+                          const struct command *command)
 {
-    buf_format(page->out, "Usage: vram [OPTION...] %s%s%s\n\n", command->name,
-               command->arguments[0] ? " " : "", command->arguments);
-    text_wrap(page->out, command->description, 0, 0, page->width);
-    add_options(page, "Options", command->options);
-    add_options(page, "Options of every command", global_options);
-    add_output(page, command);
-    add_statuses(page, command->statuses);
-    add_examples(page, command->examples);
+    (void)snprintf(words, size, "%s%s%s%s", before, command->name, command->arguments[0] ? " " : "",
+                   command->arguments);
 }
 
-static void add_program(const struct page *page)
+static void tell_command(const struct telling *telling, const struct command *command)
 {
-    buf_text(page->out, "Usage: vram [OPTION...] [COMMAND] [ARGUMENT...]\n\n");
-    text_wrap(page->out,
-              "How much GPU memory is free, who holds the rest, and does N fit? Without a "
-              "command: status.",
-              0, 0, page->width);
-    add_title(page, "Commands");
+    char usage[96];
+    write_command(usage, sizeof(usage), "[OPTION...] ", command);
+    telling->form->usage(telling->page, usage);
+    telling->form->text(telling->page, command->description);
+    tell_options(telling, "Options", command->options);
+    tell_options(telling, "Options of every command", global_options);
+    tell_output(telling, command);
+    tell_statuses(telling, command->statuses);
+    tell_examples(telling, command->examples);
+}
+
+static void tell_program(const struct telling *telling)
+{
+    char text[160];
+    telling->form->usage(telling->page, "[OPTION...] [COMMAND] [ARGUMENT...]");
+    (void)snprintf(text, sizeof(text),
+                   "%s Without a command: status. `vram help COMMAND` tells all about one.",
+                   help_program);
+    telling->form->text(telling->page, text);
+    tell_title(telling, "Commands");
     for (size_t i = 0; commands[i]; i++) {
         char term[64];
-        (void)snprintf(term, sizeof(term), "%s%s%s", commands[i]->name,
-                       commands[i]->arguments[0] ? " " : "", commands[i]->arguments);
-        add_term(page, term, 20, commands[i]->summary);
+        write_command(term, sizeof(term), "", commands[i]);
+        tell_item(telling, HELP_COMMAND, term, commands[i]->summary);
     }
-    add_options(page, "Options, before or after the command", global_options);
-    add_statuses(page, NULL);
-    buf_text(page->out, "\n`vram help COMMAND` tells all about one.\n");
+    tell_options(telling, "Options, before or after the command", global_options);
+    tell_environment(telling);
+    tell_statuses(telling, NULL);
 }
 
-void help_add(struct buf *out, const struct screen *screen, const struct command *command)
+void help_tell(const struct help_form *form, void *page, const struct command *command)
 {
-    size_t width = screen->width < HELP_WIDTH_MAX ? screen->width : HELP_WIDTH_MAX;
-    struct page page = {out, screen, width};
+    struct telling telling = {form, page};
     if (command) {
-        add_command(&page, command);
+        tell_command(&telling, command);
     } else {
-        add_program(&page);
+        tell_program(&telling);
     }
 }
 

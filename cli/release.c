@@ -4,12 +4,24 @@
 
 #include "cli/session.h"
 #include "common/json.h"
+#include <errno.h>
 #include <stdint.h>
+
+/* A lease outlives a daemon that was killed: then another is started, which has it. */
+static int end(struct vram *vram, const char *id)
+{
+    int r = vram_lease_end(vram, id);
+    if (r == -ENOTCONN || r == -ECONNREFUSED) {
+        int started = vram_daemon_start(vram, VRAM_START_IF_PROMISED);
+        r = started == 0 ? r : started < 0 ? started : vram_lease_end(vram, id);
+    }
+    return r;
+}
 
 /* Ends one; its object, or its error, into the JSON. 0 or an exit status. */
 static int release(struct cli *cli, const char *id, struct json *json)
 {
-    int r = vram_lease_end(cli->vram, id);
+    int r = end(cli->vram, id);
     if (r < 0) {
         return cli_fail_daemon(cli, r);
     }

@@ -473,6 +473,11 @@ void api_handle(struct http_request *request, void *data)
     const char *path = http_path(request);
     bool exists = false;
     daemon->last_use_ns = clock_now_ns();
+    if (daemon->ending) { /* it had connected before */
+        http_fail(request, 503, "ending", EAGAIN, "try again: another daemon may be starting",
+                  "vramd is ending");
+        return;
+    }
     for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
         if (is_route(&routes[i], path)) {
             if (strcmp(routes[i].method, http_method(request)) == 0) {

@@ -163,10 +163,10 @@ struct grantor *grantor_free(struct grantor *grantor)
 
 bool grantor_is_ours(const struct grantor *grantor)
 {
-    return grantor->listener != NULL;
+    return grantor && grantor->listener != NULL;
 }
 
 pid_t grantor_holder(const struct grantor *grantor)
 {
-    return grantor->holder;
+    return grantor ? grantor->holder : 0;
 }

@@ -67,7 +67,7 @@ void http_on_gone(struct http_request *request, http_gone_function gone, void *d
 
 /* ---- Its answer ------------------------------------------------------------------------------ */
 
-/* Each ends the request; `json` is copied. */
+/* Each ends the request; `json` is copied. In a stream that has begun it is the last line, whatever the status. */
 void http_answer(struct http_request *request, int status, const char *json);
 /* `error`: positive errno. `hint` may be NULL. */
 void http_fail(struct http_request *request, int status, const char *code, int error,

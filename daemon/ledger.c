@@ -358,6 +358,7 @@ void ledger_owner_ended(struct ledger *ledger, uint64_t key, uint64_t now_ns)
         return;
     }
     owner->ended = true;
+    owner->looked_at = false;
     owner->ended_ns = now_ns;
     for (size_t i = ledger->waiter_count; i-- > 0;) {
         if (ledger->waiters[i]->owner == key) {

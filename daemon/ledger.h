@@ -146,6 +146,7 @@ struct ledger_sum {
     size_t count;
     const struct room *rooms;
     const char *const *uuids;
+    size_t others; /* requests that wait besides this one */
 };
 
 enum ledger_end {
@@ -235,7 +236,8 @@ MUST_CHECK int ledger_take(struct ledger *ledger, const struct ledger_sample *sa
 void ledger_tick(struct ledger *ledger, uint64_t now_ns);
 /* When ledger_tick() has something to do next; LEDGER_NEVER: at no time. */
 uint64_t ledger_next_ns(const struct ledger *ledger);
-/* Whether a sample begun now could change something soon: somebody waits, or an owner has just ended. */
+/* Whether a sample begun now could change something soon: somebody waits, or an owner has just ended. While leases stand
+ * a look now and then is wanted besides: heirs end, members give back, others squeeze. */
 bool ledger_wants_sample(const struct ledger *ledger);
 
 /* ---- To look at ------------------------------------------------------------------------------ */

@@ -55,15 +55,21 @@ static void place_gpus(struct ledger *ledger, const struct ledger_sample *sample
     }
 }
 
-/* An owner's accounts for memories that are known by others now: made of its leases, each base where its
- * memory went. */
-static int follow(const struct ledger *ledger, struct owner *owner, const size_t *memories)
+static size_t count_shares(const struct ledger *ledger, uint64_t owner)
 {
-    struct account *accounts = calloc(LEDGER_GPUS, sizeof(*accounts));
     size_t count = 0;
-    if (!accounts) {
-        return -ENOMEM;
+    for (size_t i = 0; i < ledger->lease_count; i++) {
+        count += ledger->leases[i]->owner == owner ? ledger->leases[i]->gpu_count : 0;
     }
+    return count;
+}
+
+/* An owner's accounts for memories that are known by others now: made of its leases, each base where its memory went.
+ * `accounts` has room for one per share. */
+static void follow(const struct ledger *ledger, struct owner *owner, const size_t *memories,
+                   struct account *accounts)
+{
+    size_t count = 0;
     for (size_t i = 0; i < ledger->lease_count; i++) {
         const struct lease *lease = ledger->leases[i];
         for (size_t j = 0; lease->owner == owner->key && j < lease->gpu_count; j++) {
@@ -87,7 +93,31 @@ static int follow(const struct ledger *ledger, struct owner *owner, const size_t
     free(owner->accounts);
     owner->accounts = accounts;
     owner->account_count = count;
-    return 0;
+}
+
+/* Room for the accounts of all owners before any of them is touched: half of them moved would lose their bases. */
+static int follow_all(struct ledger *ledger, const size_t *memories)
+{
+    size_t made = 0;
+    struct account **rooms = calloc(ledger->owner_count + 1, sizeof(*rooms));
+    while (rooms && made < ledger->owner_count) {
+        size_t shares = count_shares(ledger, ledger->owners[made].key);
+        rooms[made] = calloc(shares + 1, sizeof(**rooms));
+        if (!rooms[made]) {
+            break;
+        }
+        made++;
+    }
+    bool complete = rooms && made == ledger->owner_count;
+    for (size_t i = 0; i < made; i++) {
+        if (complete) {
+            follow(ledger, &ledger->owners[i], memories, rooms[i]);
+        } else {
+            free(rooms[i]);
+        }
+    }
+    free(rooms);
+    return complete ? 0 : -ENOMEM;
 }
 
 /* MIG instances come and go, and with them who stands for a memory. */
@@ -97,16 +127,14 @@ static int follow_memories(struct ledger *ledger, const size_t *memories)
     for (size_t i = 0; i < ledger->gpu_count; i++) {
         moved |= ledger->gpus[i].memory != memories[i];
     }
-    for (size_t i = 0; moved && i < ledger->owner_count; i++) {
-        int r = follow(ledger, &ledger->owners[i], memories);
-        if (r < 0) {
-            return r;
-        }
-    }
-    for (size_t i = 0; i < ledger->gpu_count; i++) {
+    int r = moved ? follow_all(ledger, memories) : 0;
+    for (size_t i = 0; r == 0 && i < ledger->gpu_count; i++) {
         ledger->gpus[i].memory = memories[i];
     }
-    return 0;
+    if (moved && r == 0) {
+        ledger_sum_up_all(ledger);
+    }
+    return r;
 }
 
 /* ---- What members use ------------------------------------------------------------------------ */
@@ -476,6 +504,9 @@ int ledger_book(struct ledger *ledger, const struct ledger_sample *sample)
         lower_bases(ledger, sample->ended_ns);
         ledger_sum_up_all(ledger);
         end_abandoned(ledger, sample);
+        for (size_t i = 0; i < ledger->owner_count; i++) {
+            ledger->owners[i].looked_at |= ledger->owners[i].ended_ns <= sample->begun_ns;
+        }
         judge_leases(ledger, sample);
     }
     return r;

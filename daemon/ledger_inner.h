@@ -57,6 +57,7 @@ struct owner {
     uint64_t key;
     size_t leases, requests;
     bool ended;
+    bool looked_at; /* a sample begun after its end has shown who inherits */
     uint64_t ended_ns;
     size_t account_count;
     struct account *accounts;
@@ -79,6 +80,7 @@ struct waiter {
     bool any_gpu; /* all that there are, also those seen later */
     struct gpu_set candidates;
     bool waits, absent;
+    bool queued; /* it was looked at and is no holder's: it keeps its place if it becomes one's */
     uint64_t arrived_ns, deadline_ns, lasts_ns;
     unsigned passes;
     uint32_t reason;

@@ -64,7 +64,7 @@ bool ledger_wants_sample(const struct ledger *ledger)
         }
     }
     for (size_t i = 0; i < ledger->owner_count; i++) {
-        if (ledger->owners[i].ended) {
+        if (ledger->owners[i].ended && !ledger->owners[i].looked_at) {
             return true;
         }
     }

@@ -143,7 +143,10 @@ static void tell(struct pass *pass, const struct waiter *waiter, uint32_t verdic
                  const struct lease *lease)
 {
     struct ledger *ledger = pass->ledger;
-    struct ledger_sum sum = {pass->all->count, pass->all->rooms, pass->all->uuids};
+    struct ledger_sum sum = {pass->all->count, pass->all->rooms, pass->all->uuids, 0};
+    for (size_t i = 0; i < ledger->waiter_count; i++) {
+        sum.others += ledger->waiters[i] && ledger->waiters[i] != waiter;
+    }
     struct ledger_lease view = {0};
     if (lease) {
         view = ledger_view(ledger, lease);
@@ -246,6 +249,19 @@ static void add_to_lease(struct ledger *ledger, struct lease *lease, int64_t byt
     }
 }
 
+/* What a filled lease has allocated is in its owner's base, and its size in no sum. */
+static void set_filled(const struct ledger *ledger, struct lease *lease, bool filled)
+{
+    int64_t size = filled ? (int64_t)lease->size_bytes : -(int64_t)lease->size_bytes;
+    lease->filled = filled;
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        struct account *account =
+            ledger_account(ledger_owner(ledger, lease->owner), ledger->gpus[lease->gpus[i]].memory);
+        account->unfilled_bytes -= (uint64_t)size;
+        account->base_bytes += size;
+    }
+}
+
 /* More for a lease that is there. One whose owner had said that it is filled is no longer. */
 static uint32_t grant_more(struct pass *pass, const struct waiter *waiter, struct lease **ret_lease)
 {
@@ -254,20 +270,17 @@ static uint32_t grant_more(struct pass *pass, const struct waiter *waiter, struc
     if (!lease) {
         return LEDGER_NOT_NOW; /* it ended meanwhile */
     }
-    if (lease
-            ->filled) { /* what it has allocated is in the base: the new part is all that is outstanding */
-        lease->filled = false;
-        for (size_t i = 0; i < lease->gpu_count; i++) {
-            struct account *account = ledger_account(ledger_owner(ledger, lease->owner),
-                                                     ledger->gpus[lease->gpus[i]].memory);
-            account->unfilled_bytes += lease->size_bytes;
-            account->base_bytes -= (int64_t)lease->size_bytes;
-        }
+    bool was_filled = lease->filled;
+    if (was_filled) {
+        set_filled(ledger, lease, false);
     }
     add_to_lease(ledger, lease, (int64_t)waiter->size_bytes);
     struct ledger_lease view = ledger_view(ledger, lease);
     if (ledger->ops->record(ledger->data, &view, true) < 0) {
         add_to_lease(ledger, lease, -(int64_t)waiter->size_bytes);
+        if (was_filled) {
+            set_filled(ledger, lease, true);
+        }
         return LEDGER_UNRECORDED;
     }
     ledger_book_uses(ledger, pass->sample);
@@ -310,7 +323,7 @@ static void count_passes(struct pass *pass, size_t kept)
 
 /* ---- The queue ------------------------------------------------------------------------------- */
 
-/* Whoever holds something is answered at once: it must not wait for what it could itself give back. */
+/* Whoever holds something when it asks is answered at once: it must not wait for what it could itself give back. */
 static bool is_holder(const struct ledger *ledger, const struct waiter *waiter)
 {
     const uint64_t keys[] = {waiter->owner, ledger->ops->holder(ledger->data, waiter->owner)};
@@ -358,7 +371,8 @@ static bool consider(struct pass *pass, struct waiter *waiter, size_t kept)
     waiter->reason = unknown                  ? LEDGER_FOR_GPU
                      : answer == ROOM_NOT_NOW ? LEDGER_FOR_ROOM
                                               : reason_closed(pass);
-    bool stays = waiter->waits && !is_holder(ledger, waiter);
+    waiter->queued = waiter->queued || !is_holder(ledger, waiter);
+    bool stays = waiter->waits && waiter->queued;
     if (unknown ? stays && may_tell_later(pass->all)
                 : stays || (answer == ROOM_FITS && is_look_wanted(pass))) {
         return false;

@@ -103,6 +103,8 @@ static void end(struct program *program, const char *why)
         daemon->promises->ending(daemon->promises_data);
     }
     http_server_stop(daemon->http);
+    daemon->grantor =
+        grantor_free(daemon->grantor); /* before the place: who takes that may promise at once */
     daemon->place = place_leave(daemon->place);
     char *json = http_error_json("ending", EAGAIN, "try again: another daemon may be starting",
                                  "vramd is ending");
@@ -262,8 +264,8 @@ static int take_place(struct program *program, char *message, size_t size)
         r = http_server_listen(daemon->http, fd);
         program->listening = fd;
     }
-    if (r ==
-        0) { /* not before: who is kept out of the place would keep the lock from who is in it */
+    /* Not before: who is kept out of the place would keep the lock from who is in it. */
+    if (r == 0) {
         daemon->grantor = grantor_new(daemon->base, program->endpoint.grantor, on_grantor, daemon);
         r = daemon->grantor ? 0 : -ENOMEM;
     }

@@ -408,7 +408,7 @@ static bool consider(struct members_verdict *verdict, const struct owner *owner)
 
 static bool consider_tree(const struct node *node, struct members_verdict *verdict)
 {
-    for (; node; node = node->parent) {
+    for (int i = 0; node && i < GENERATIONS_MAX; node = node->parent, i++) {
         for (const struct anchor *anchor = node->anchors; anchor; anchor = anchor->next) {
             if (consider(verdict, anchor->owner)) {
                 return true;

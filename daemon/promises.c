@@ -284,8 +284,12 @@ static void sampled(void *data, const struct sample *sample)
 {
     struct promises *promises = data;
     promises->sample_cost_ns = sample->ended_ns - sample->begun_ns;
-    if (promises->ending || !sample->snapshot || !(sample->take & VRAM_TAKE_SETTLED) ||
-        !promises_may(promises)) {
+    if (promises->ending || !(sample->take & VRAM_TAKE_SETTLED) || !promises_may(promises)) {
+        return;
+    }
+    if (!sample->snapshot) {
+        promises_fail(promises, sample);
+        promises_stir(promises, false);
         return;
     }
     if (ledger_waiter_count(promises->ledger) && any_sleeps(sample->snapshot) &&

@@ -112,6 +112,7 @@ static bool ask_again(struct promises *promises, struct http_request *request, c
     deal->http = request;
     deal->streams = true;
     deal->asker = peer->pid;
+    deal->asked_ns = clock_now_ns();
     deal->told[0] = '\0';
     http_on_gone(request, gone, promises);
     promises_stir(promises, true);
@@ -150,6 +151,7 @@ static void queue(struct promises *promises, struct http_request *request, struc
                   struct owner_process *owner)
 {
     deal->owner = deal->request.owner = owner->key;
+    deal->asked_ns = clock_now_ns();
     int r = enter(promises, deal, owner);
     if (r < 0) {
         promises_drop(promises, deal);
@@ -283,6 +285,7 @@ static void grow(struct promises *promises, struct http_request *request, const 
         return;
     }
     deal->kind = DEAL_GROWTH;
+    deal->asked_ns = clock_now_ns();
     deal->owner = lease->owner;
     deal->uid = lease->uid;
     memcpy(deal->grows, lease->id, sizeof(deal->grows));

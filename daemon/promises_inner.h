@@ -48,6 +48,8 @@ void promises_drop(struct promises *promises, struct deal *deal);
 extern const struct ledger_ops promises_ledger_ops;
 /* Tells waiters their positions, where these have changed. */
 void promises_tell_waiting(struct promises *promises);
+/* A sample failed: answers those whom it would have served, where nothing better can be had. */
+void promises_fail(struct promises *promises, const struct sample *sample);
 /* What a waiter waits for, in words. */
 void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
                         char text[DEAL_WAITS_FOR_MAX]);

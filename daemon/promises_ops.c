@@ -2,6 +2,7 @@
 /* What the ledger says: grants written down and told, ends, states; and what waiters are told meanwhile. */
 #include "daemon/promises_inner.h"
 
+#include "common/clock.h"
 #include "common/size.h"
 #include "common/text.h"
 #include "daemon/log.h"
@@ -55,28 +56,54 @@ static void send_verdict(struct deal *deal, const char *text)
     }
 }
 
-static void fail_unrecorded(const struct promises *promises, struct deal *deal)
+/* An answer that is no verdict; in a stream, whose status is out already, a line like one. */
+static void send_error(struct deal *deal, int status, const char *code, int error, const char *hint,
+                       const char *message)
 {
     struct http_request *http = deal->http;
     deal->http = NULL;
-    if (!http) {
-        return;
-    }
-    if (deal->streams) { /* its status is out already: an error is a line like a verdict */
-        char message[160];
-        (void)snprintf(message, sizeof(message), "the promise cannot be written down: %s",
-                       strerror(-promises->record_error));
-        char *text = http_error_json("journal", -promises->record_error, NULL, message);
+    if (http && deal->streams && deal->told[0]) {
+        char *text = http_error_json(code, error, hint, message);
         if (text) {
             http_line(http, text);
         }
         free(text);
         http_end(http);
-    } else {
-        http_fail(http, 503, "journal", -promises->record_error,
-                  "make room where the daemon's socket is, and ask again",
-                  "the promise cannot be written down: %s", strerror(-promises->record_error));
+    } else if (http) {
+        http_fail(http, status, code, error, hint, "%s", message);
     }
+}
+
+void promises_fail(struct promises *promises, const struct sample *sample)
+{
+    /* A driver that hangs may come back, and who waits can wait for that too. */
+    bool may_return = sample->result == -ETIMEDOUT || sample->result == -EIO;
+    for (size_t i = deals_count(promises->deals); i-- > 0;) {
+        struct deal *deal = deals_at(promises->deals, i);
+        bool stays = deal->kind == DEAL_HELD || deal->asked_ns > sample->begun_ns ||
+                     (may_return && deal->request.waits);
+        if (stays || !deal->http) {
+            continue;
+        }
+        send_error(deal, 503, sample->error ? sample->error->code : "driver_failed",
+                   sample->result < 0 ? -sample->result : EIO,
+                   sample->error ? sample->error->hint : NULL,
+                   sample->error ? sample->error->message : "the driver does not answer");
+        if (deal->kind == DEAL_ASKED && deal->request.waits) {
+            (void)record_end(promises, deal->id);
+        }
+        (void)ledger_end(promises->ledger, deal->id, clock_now_ns());
+        promises_drop(promises, deal);
+    }
+}
+
+static void fail_unrecorded(const struct promises *promises, struct deal *deal)
+{
+    char message[160];
+    (void)snprintf(message, sizeof(message), "the promise cannot be written down: %s",
+                   strerror(-promises->record_error));
+    send_error(deal, 503, "journal", -promises->record_error,
+               "make room where the daemon's socket is, and ask again", message);
 }
 
 static void become_lease(struct promises *promises, struct deal *deal)
@@ -103,6 +130,9 @@ static void answer(void *data, const char *id, uint32_t verdict, const struct le
     }
     if (verdict == LEDGER_UNRECORDED) {
         fail_unrecorded(promises, deal);
+    } else if (sum && !room_any_usable(sum->rooms, sum->count)) {
+        send_error(deal, 503, "no_usable_gpu", ENODEV, "`vram doctor` tells what to do",
+                   "none of the GPUs asked for can be used");
     } else {
         const struct deal *whose =
             deal->kind == DEAL_GROWTH ? deals_find(promises->deals, deal->grows) : deal;
@@ -237,7 +267,10 @@ void promises_tell_waiting(struct promises *promises)
     for (size_t i = 0; i < ledger_waiter_count(promises->ledger); i++) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, i);
         struct deal *deal = deals_find(promises->deals, waiter.id);
-        if (deal && deal->http && deal->streams && waiter.reason != LEDGER_FOR_SAMPLE) {
+        /* A look lasts a tenth of a second: not worth a word. */
+        bool soon = waiter.reason == LEDGER_FOR_SAMPLE ||
+                    (waiter.reason == LEDGER_FOR_QUIET && !waiter.pid);
+        if (deal && deal->http && deal->streams && !soon) {
             tell_waiting(promises, deal, &waiter);
         }
     }

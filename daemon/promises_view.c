@@ -2,6 +2,7 @@
 /* Leases, waiters and answers as JSON (docs/api.md). */
 #include "daemon/promises_inner.h"
 
+#include "common/size.h"
 #include "common/utc.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -187,8 +188,8 @@ static struct vram_fit_gpu line_of(const struct room *room, const char *uuid)
 }
 
 /* The arithmetic as vram_fit_json() has it; of its object the one answer in it. */
-static void write_sum(struct json *json, const struct promises *promises, uint32_t verdict,
-                      const struct ledger_request *request, const struct ledger_sum *sum)
+static void write_sum(struct json *json, uint32_t verdict, const struct ledger_request *request,
+                      const struct ledger_sum *sum)
 {
     static const uint32_t answers[] = {
         [LEDGER_GRANTED] = VRAM_FITS,
@@ -208,7 +209,7 @@ static void write_sum(struct json *json, const struct promises *promises, uint32
         .gpu_count = request->gpu_count,
         .size_bytes = request->size_bytes,
         .margin_bytes = 0,
-        .waiters = ledger_waiter_count(promises->ledger),
+        .waiters = sum->others,
         .promises_counted = true,
         .count = sum->count,
         .gpus = lines,
@@ -240,20 +241,52 @@ static const char *verdict_name(uint32_t verdict)
     return verdict < ARRAY_LENGTH(names) ? names[verdict] : "unknown";
 }
 
+/* Why it can never be: too much for the largest card, or too many cards. */
+static void say_never(const struct promises *promises, const struct deal *deal,
+                      const struct ledger_sum *sum, char *message, size_t size)
+{
+    const struct ledger_request *request = &deal->request;
+    const struct room *largest = NULL;
+    const char *uuid = "";
+    size_t enough = 0;
+    for (size_t i = 0; i < sum->count; i++) {
+        const struct room *room = &sum->rooms[i];
+        enough += room->usable && room->answer != ROOM_NEVER;
+        if (room->usable && room->capacity_bytes != VRAM_UNKNOWN &&
+            (!largest || room->capacity_bytes > largest->capacity_bytes)) {
+            largest = room;
+            uuid = sum->uuids[i];
+        }
+    }
+    char asked[SIZE_TEXT_MAX], margin[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX], gpu[64];
+    (void)size_format(request->size_bytes, asked);
+    if (enough || !largest) {
+        (void)snprintf(message, size,
+                       "it can never fit: it is asked for on %" PRIu32
+                       " GPUs, and %zu could have %s",
+                       request->gpu_count, enough, asked);
+        return;
+    }
+    (void)snprintf(
+        message, size, "it can never fit: %s and a margin of %s are more than the %s of %s", asked,
+        size_format(largest->margin_bytes, margin), size_format(largest->capacity_bytes, has),
+        view_gpu(promises, uuid, gpu, sizeof(gpu)));
+}
+
 static void say_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,
                         const struct ledger_sum *sum, char *message, size_t size)
 {
     const char *texts[] = {
         [LEDGER_GRANTED] = "promised",
         [LEDGER_NOT_NOW] = "it does not fit now",
-        [LEDGER_WILL_NEVER] = "it can never fit: it is more than the GPU has",
+        [LEDGER_WILL_NEVER] = "it can never fit",
         [LEDGER_CANNOT_TELL] = "the figures needed are unknown",
         [LEDGER_TIMED_OUT] = "it did not fit in time",
     };
     int found = ledger_find_waiter(promises->ledger, deal->id);
     (void)snprintf(message, size, "%s", texts[verdict]);
-    if (sum && !room_any_usable(sum->rooms, sum->count)) {
-        (void)snprintf(message, size, "none of the GPUs asked for can be used");
+    if (sum && verdict == LEDGER_WILL_NEVER) {
+        say_never(promises, deal, sum, message, size);
     } else if (verdict == LEDGER_NOT_NOW && found >= 0) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, (size_t)found);
         char what[DEAL_WAITS_FOR_MAX];
@@ -278,7 +311,7 @@ char *view_verdict(const struct promises *promises, uint32_t verdict, const stru
     } else {
         json_null(&json, "lease");
     }
-    write_sum(&json, promises, verdict, &deal->request, sum);
+    write_sum(&json, verdict, &deal->request, sum);
     json_end_object(&json);
     return buf_steal(&buf, NULL);
 }

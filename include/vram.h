@@ -589,7 +589,8 @@ VRAM_API VRAM_MUST_CHECK int vram_lease_acquire(struct vram *vram,
  */
 
 /** Ends a lease, or takes a request back, whichever it has become. Memory in use stays counted as used. Returns 0: a
- *  lease has ended; 1: a request was taken back. Since 0.1. */
+ *  lease has ended, or what it was is lost with a daemon that was killed, and it is no more; 1: a request was taken
+ *  back. Since 0.1. */
 VRAM_API VRAM_MUST_CHECK int vram_lease_end(struct vram *vram, const char *id);
 
 /** Changes its size. Less is always granted, more at once or not at all. Returns as vram_lease_acquire(). Since 0.1. */

@@ -2,8 +2,8 @@
 #include "lib/daemon_call.h"
 
 #include "common/clock.h"
-#include "common/text.h"
 #include "include/vram.h"
+#include "lib/daemon_error.h"
 #include "lib/http_client.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -18,7 +18,7 @@
 #define PATIENCE_NS ((uint64_t)3 * 1000 * MS_NS)
 #define NAP_NS ((uint64_t)20 * MS_NS)
 
-enum { STATUS_UNAVAILABLE = 503, STATUS_ERROR = 400, ERRNO_MAX = 4096 };
+enum { STATUS_ERROR = 400 };
 
 uint64_t daemon_call_deadline(uint64_t wait_ms)
 {
@@ -29,86 +29,17 @@ uint64_t daemon_call_deadline(uint64_t wait_ms)
     return now + wait_ms * MS_NS + ANSWER_NS;
 }
 
-/* ---- What went wrong ------------------------------------------------------------------------- */
-
-int daemon_call_bad(int result, struct err *err)
-{
-    return result == -ENOMEM ? err_no_memory(err)
-                             : err_set(err, -EPROTO, "bad_daemon",
-                                       "what answers on the daemon's socket makes no sense");
-}
-
-static int fail_on_the_way(int result, const char *path, struct err *err)
-{
-    switch (result) {
-    case -ENOENT:
-        return err_set(err, -ENOTCONN, "no_daemon", "no daemon runs: there is no %s", path);
-    case -ECONNREFUSED:
-        return err_set(err, result, "daemon_refused", "%s is there, but no daemon listens on it",
-                       path);
-    case -EACCES:
-    case -EPERM:
-        return err_set(err, -EACCES, "daemon_denied", "%s may not be opened by this user", path);
-    case -ETIMEDOUT:
-        return err_set(err, result, "daemon_silent", "the daemon on %s does not answer", path);
-    case -ECONNRESET:
-    case -EPIPE:
-        return err_set(err, -ECONNRESET, "daemon_gone", "the daemon on %s broke off", path);
-    case -ECANCELED:
-        return err_set(err, result, "cancelled", "the request was taken back");
-    case -ENOMEM:
-    case -EPROTO:
-        return daemon_call_bad(result, err);
-    default:
-        return err_set(err, result, "daemon_unreachable", "%s cannot be connected to: %s", path,
-                       strerror(-result));
-    }
-}
-
-/* The error that an answer carries. */
-static int read_error(const json_t *error, struct err *err)
-{
-    const char *code = json_string_value(json_object_get(error, "code"));
-    const char *message = json_string_value(json_object_get(error, "message"));
-    const char *hint = json_string_value(json_object_get(error, "hint"));
-    json_int_t number = json_integer_value(json_object_get(error, "errno"));
-    if (!code || !message) {
-        return daemon_call_bad(-EPROTO, err);
-    }
-    int result = strcmp(code, "ending") == 0 ? -ECONNRESET /* as if it were gone: so it is soon */
-                 : number > 0 && number < ERRNO_MAX ? (int)-number
-                                                    : -EIO;
-    (void)err_set(err, result, code, "%s", message);
-    if (hint) {
-        (void)text_copy(err->hint, sizeof(err->hint), hint);
-    }
-    return result;
-}
-
 /* ---- The call -------------------------------------------------------------------------------- */
 
 int daemon_call_place(struct vram *vram, struct endpoint *ret_place, struct err *err)
 {
     struct endpoint_environment environment = endpoint_environment();
     int r = endpoint_find(handle_driver_text(vram), &environment, ret_place);
-    if (r == -ENOTCONN) {
-        return err_set(err, r, "no_daemon", "no daemon is asked: VRAM_SOCKET is none");
-    }
     if (r < 0) {
-        const char *named = environment.vram_socket;
-        return r == -ENAMETOOLONG
-                   ? err_set(err, r, "long_path", "the path of the daemon's socket is too long")
-               : named && named[0] && named[0] != '/'
-                   ? err_set(err, r, "bad_socket", "VRAM_SOCKET is no absolute path: %.200s", named)
-                   : err_set(err, r, "bad_driver", "'%.64s' names no driver that a daemon serves",
-                             handle_driver_text(vram));
+        return daemon_error_place(r, handle_driver_text(vram), err);
     }
-    if (endpoint_check(ret_place, environment.uid) == -EPERM) {
-        return err_set(err, -EACCES, "foreign_directory",
-                       "%s belongs to another user, or others may write in it",
-                       ret_place->directory);
-    }
-    return 0;
+    r = endpoint_check(ret_place, environment.uid);
+    return r == -EPERM ? daemon_error_call(r, ret_place->socket, err) : 0;
 }
 
 /* The last line that is not empty. */
@@ -125,18 +56,10 @@ static const char *last_line(char *body)
 static int read_reply(const struct http_reply *reply, const char *path, json_t **ret_document,
                       struct err *err)
 {
-    json_error_t where;
-    json_t *document = json_loads(last_line(reply->body), 0, &where);
-    json_t *error = json_object_get(document, "error");
-    int r = 0;
-    if (json_is_object(error)) {
-        r = read_error(error, err);
-    } else if (reply->status == STATUS_UNAVAILABLE) {
-        r = fail_on_the_way(-ECONNRESET, path, err);
-    } else if (!json_is_object(document) || reply->status >= STATUS_ERROR) {
-        r = daemon_call_bad(-EPROTO, err);
-    }
-    if (r < 0) {
+    json_t *document = json_loads(last_line(reply->body), 0, NULL);
+    if (!json_is_object(document) || reply->status >= STATUS_ERROR ||
+        json_object_get(document, "error")) {
+        int r = daemon_error_reply(document, path, err);
         json_decref(document);
         return r;
     }
@@ -156,7 +79,7 @@ int daemon_call_once(struct vram *vram, const struct daemon_call *call, json_t *
     r = http_call(place.socket, call->method, call->target, call->body,
                   daemon_call_deadline(call->wait_ms), call->line, call->data, &reply);
     if (r < 0) {
-        return fail_on_the_way(r, place.socket, err);
+        return daemon_error_call(r, place.socket, err);
     }
     r = read_reply(&reply, place.socket, ret_document, err);
     http_reply_done(&reply);
@@ -165,7 +88,7 @@ int daemon_call_once(struct vram *vram, const struct daemon_call *call, json_t *
 
 bool daemon_call_is_lost(const struct err *err, bool connected)
 {
-    return err->result == -ECONNRESET || strcmp(err->code, "ending") == 0 ||
+    return err->result == -ECONNRESET ||
            (connected && (err->result == -ECONNREFUSED || err->result == -ENOTCONN));
 }
 
@@ -192,6 +115,9 @@ int daemon_call(struct vram *vram, const struct daemon_call *call, json_t **ret_
         int r = daemon_call_once(vram, call, ret_document, err);
         if (r >= 0 || !daemon_call_is_lost(err, connected) || !patience_lasts(&patience)) {
             return r;
+        }
+        if (call->again && err->result == -ECONNRESET && strcmp(err->code, "ending") != 0) {
+            *call->again = true;
         }
         connected = true;
     }

@@ -18,6 +18,7 @@ struct daemon_call {
     /* Each line of the answer as it comes; false ends the call with -ECANCELED. NULL: nobody wants to know. */
     bool (*line)(void *data, const char *line);
     void *data;
+    bool *again; /* set where it may have been done before its answer was lost; NULL: no matter */
 };
 
 /* Where the daemon of this handle's driver is, whether or not there is one. */
@@ -45,8 +46,5 @@ bool patience_lasts(struct patience *patience);
 /* "/v1/…?after=5&timeout_ms=1000" */
 void daemon_call_wait_target(char *target, size_t size, const char *begin, uint64_t after_epoch,
                              uint64_t timeout_ms);
-
-/* Fills `err` for an answer that cannot be used (-EPROTO), or memory that ran out. Returns `result`. */
-int daemon_call_bad(int result, struct err *err);
 
 #endif

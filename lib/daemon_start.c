@@ -11,6 +11,7 @@
 #include "common/text.h"
 #include "include/vram.h"
 #include "lib/daemon_call.h"
+#include "lib/daemon_error.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -101,16 +102,7 @@ static int look(const struct endpoint *place, struct err *err)
     if (r == -ENOENT || (r == -ECONNREFUSED && !place->system)) {
         return 0; /* what a private daemon that was killed leaves behind refuses too */
     }
-    if (r == -ECONNREFUSED) {
-        return err_set(err, r, "daemon_refused", "%s is there, but no daemon listens on it",
-                       place->socket);
-    }
-    if (r == -EACCES || r == -EPERM) {
-        return err_set(err, -EACCES, "daemon_denied", "%s may not be opened by this user",
-                       place->socket);
-    }
-    return err_set(err, r, "daemon_unreachable", "%s cannot be connected to: %s", place->socket,
-                   strerror(-r));
+    return daemon_error_call(r, place->socket, err);
 }
 
 /* ---- May we? --------------------------------------------------------------------------------- */
@@ -178,8 +170,6 @@ static int take_lock(struct start *start, struct err *err)
 }
 
 /* ---- What it is started with ----------------------------------------------------------------- */
-
-extern char **environ;
 
 static bool begins(const char *text, const char *with)
 {
@@ -404,8 +394,8 @@ int daemon_start(struct vram *vram, uint32_t flags, struct err *err)
     struct start start CLEANUP(start_done) = {.lock = -1, .ready = -1, .log = -1};
     int r = daemon_call_place(vram, &start.place, err);
     bool conditional = flags & VRAM_START_IF_PROMISED;
-    if (r < 0) {
-        return conditional && r == -ENOTCONN ? 0 : r;
+    if (r < 0) { /* where none is to be asked, or none can be, none promises */
+        return conditional && (r == -ENOTCONN || r == -ENAMETOOLONG) ? 0 : r;
     }
     if (conditional && !is_promised(&start.place)) {
         return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases: asking for them, changing and ending them. */
 #include "lib/daemon_call.h"
+#include "lib/daemon_error.h"
 #include "lib/daemon_start.h"
 #include "lib/lease_list.h"
 #include "lib/lease_record.h"
@@ -45,45 +46,23 @@ static int read_id(const char *text, size_t least, char id[ID_LENGTH + 1], struc
     return 0;
 }
 
-/* ---- Verdicts -------------------------------------------------------------------------------- */
-
-static void read_verdict(struct wire *wire, const json_t *document)
+/* A document that cannot be used, or no memory for it. */
+static int fail_answer(int result, struct err *err)
 {
-    struct vram_verdict *to = WIRE_ARRAY(wire, struct vram_verdict, 1);
-    const json_t *lease = wire_object(wire, document, "lease");
-    const json_t *fit = wire_object(wire, document, "answer");
-    struct vram_lease *to_lease = lease ? WIRE_ARRAY(wire, struct vram_lease, 1) : NULL;
-    struct vram_verdict verdict = {
-        .answer = wire_word(wire, document, "verdict", lease_verdict_name, VRAM_TIMED_OUT + 1),
-        .message = wire_text(wire, document, "message"),
-        .lease = to_lease,
-        .fit = fit ? lease_record_fit(wire, fit) : NULL,
-    };
-    if (lease) {
-        struct vram_lease read = lease_record_lease(wire, lease);
-        if (to_lease) {
-            *to_lease = read;
-        }
-    }
-    /* Nobody may take a grant for one that names no lease, nor a word that is none for an answer. */
-    wire->bad = wire->bad || verdict.answer > VRAM_TIMED_OUT ||
-                !json_is_string(json_object_get(document, "message")) ||
-                (verdict.answer == VRAM_FITS && !lease);
-    if (to) {
-        *to = verdict;
-    }
+    return daemon_error_call(result, "the daemon's socket", err);
 }
+
+/* ---- Verdicts -------------------------------------------------------------------------------- */
 
 /* The answer of a verdict's document, which is given back. */
 static int take_verdict(json_t *document, struct vram_verdict **ret_verdict, struct err *err)
 {
-    void *room;
-    int r = wire_read(document, read_verdict, &room);
+    struct vram_verdict *verdict = NULL;
+    int r = lease_record_verdict(document, &verdict);
     json_decref(document);
     if (r < 0) {
-        return daemon_call_bad(r, err);
+        return fail_answer(r, err);
     }
-    struct vram_verdict *verdict = room;
     int answer = (int)verdict->answer;
     if (ret_verdict) {
         *ret_verdict = verdict;
@@ -305,7 +284,7 @@ int vram_lease_acquire(struct vram *vram, const struct vram_lease_request *reque
 /* ---- Changing and ending --------------------------------------------------------------------- */
 
 static int call_lease(struct vram *vram, const char *method, const char *text, const char *body,
-                      json_t **ret_document, struct err *err)
+                      bool *again, json_t **ret_document, struct err *err)
 {
     char id[ID_LENGTH + 1], target[TARGET_MAX];
     int r = read_id(text, ID_BEGINNING, id, err);
@@ -313,7 +292,7 @@ static int call_lease(struct vram *vram, const char *method, const char *text, c
         return r;
     }
     (void)snprintf(target, sizeof(target), LEASES "/%s", id);
-    struct daemon_call call = {.method = method, .target = target, .body = body};
+    struct daemon_call call = {.method = method, .target = target, .body = body, .again = again};
     return daemon_call(vram, &call, ret_document, err);
 }
 
@@ -321,7 +300,11 @@ int vram_lease_end(struct vram *vram, const char *id)
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = call_lease(vram, "DELETE", id, NULL, &document, &err);
+    bool again = false;
+    int r = call_lease(vram, "DELETE", id, NULL, &again, &document, &err);
+    if (r == -ENOENT && again) {
+        return 0; /* the daemon that ended it was killed before it could say so */
+    }
     if (r < 0) {
         return handle_fail(vram, &err);
     }
@@ -336,7 +319,7 @@ static int change(struct vram *vram, const char *id, char *body, struct vram_ver
 {
     struct err err = {0};
     json_t *document = NULL;
-    int r = body ? call_lease(vram, "PATCH", id, body, &document, &err) : err_no_memory(&err);
+    int r = body ? call_lease(vram, "PATCH", id, body, NULL, &document, &err) : err_no_memory(&err);
     free(body);
     if (r == 0) {
         r = take_verdict(document, ret_verdict, &err);
@@ -397,6 +380,33 @@ int vram_lease_until(struct vram *vram, const char *id, uint64_t for_ms)
     write_duration(&json, "for_ms", for_ms);
     json_end_object(&json);
     return change_surely(vram, id, &body);
+}
+
+/* ---- Listing --------------------------------------------------------------------------------- */
+
+int vram_leases(struct vram *vram, uint64_t after_epoch, uint64_t timeout_ms,
+                struct vram_lease_list **ret_list)
+{
+    char target[96];
+    struct err err = {0};
+    json_t *document = NULL;
+    struct vram_lease_list *list = NULL;
+    daemon_call_wait_target(target, sizeof(target), "/v1/leases?", after_epoch, timeout_ms);
+    struct daemon_call call = {
+        .method = "GET", .target = target, .wait_ms = after_epoch ? timeout_ms : 0};
+    int r = daemon_call(vram, &call, &document, &err);
+    if (r == 0) {
+        r = lease_record_list(document, &list);
+        json_decref(document);
+        if (r < 0) {
+            r = fail_answer(r, &err);
+        }
+    }
+    if (r < 0) {
+        return handle_fail(vram, &err);
+    }
+    *ret_list = list;
+    return 0;
 }
 
 /* ---- The driver's upgrade -------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-struct vram_daemon lease_record_daemon(struct wire *wire, const json_t *from)
+static struct vram_daemon read_daemon(struct wire *wire, const json_t *from)
 {
     return (struct vram_daemon){
         .pid = wire_number(wire, from, "pid"),
@@ -18,7 +18,7 @@ struct vram_daemon lease_record_daemon(struct wire *wire, const json_t *from)
     };
 }
 
-struct vram_lease lease_record_lease(struct wire *wire, const json_t *from)
+static struct vram_lease read_lease(struct wire *wire, const json_t *from)
 {
     struct vram_lease lease = {
         .id = wire_text(wire, from, "id"),
@@ -42,7 +42,7 @@ struct vram_lease lease_record_lease(struct wire *wire, const json_t *from)
     return lease;
 }
 
-struct vram_waiter lease_record_waiter(struct wire *wire, const json_t *from)
+static struct vram_waiter read_waiter(struct wire *wire, const json_t *from)
 {
     return (struct vram_waiter){
         .position = wire_number(wire, from, "position"),
@@ -101,7 +101,7 @@ static uint32_t small_number(struct wire *wire, const json_t *from, const char *
     return number == VRAM_UNKNOWN ? 0 : (uint32_t)number;
 }
 
-const struct vram_fit *lease_record_fit(struct wire *wire, const json_t *from)
+static const struct vram_fit *read_fit(struct wire *wire, const json_t *from)
 {
     const json_t *gpus = wire_list(wire, from, "gpus");
     size_t count = json_array_size(gpus);
@@ -127,4 +127,87 @@ const struct vram_fit *lease_record_fit(struct wire *wire, const json_t *from)
         *fit = read;
     }
     return fit;
+}
+
+/* ---- Whole documents ------------------------------------------------------------------------- */
+
+static void read_list(struct wire *wire, const json_t *document)
+{
+    struct vram_lease_list *list = WIRE_ARRAY(wire, struct vram_lease_list, 1);
+    const json_t *leases = wire_list(wire, document, "leases");
+    const json_t *waiters = wire_list(wire, document, "waiters");
+    size_t lease_count = json_array_size(leases), waiter_count = json_array_size(waiters);
+    struct vram_lease *to_leases = WIRE_ARRAY(wire, struct vram_lease, lease_count);
+    struct vram_waiter *to_waiters = WIRE_ARRAY(wire, struct vram_waiter, waiter_count);
+    struct vram_lease_list read = {
+        .epoch = wire_number(wire, document, "epoch"),
+        .daemon = read_daemon(wire, wire_object(wire, document, "daemon")),
+        .lease_count = lease_count,
+        .waiter_count = waiter_count,
+        .leases = to_leases,
+        .waiters = to_waiters,
+    };
+    for (size_t i = 0; i < lease_count; i++) {
+        struct vram_lease lease = read_lease(wire, json_array_get(leases, i));
+        if (to_leases) {
+            to_leases[i] = lease;
+        }
+    }
+    for (size_t i = 0; i < waiter_count; i++) {
+        struct vram_waiter waiter = read_waiter(wire, json_array_get(waiters, i));
+        if (to_waiters) {
+            to_waiters[i] = waiter;
+        }
+    }
+    wire->bad = wire->bad || !leases || !waiters;
+    if (list) {
+        *list = read;
+    }
+}
+
+int lease_record_list(const json_t *document, struct vram_lease_list **ret_list)
+{
+    void *room;
+    int r = wire_read(document, read_list, &room);
+    if (r == 0) {
+        *ret_list = room;
+    }
+    return r;
+}
+
+static void read_verdict(struct wire *wire, const json_t *document)
+{
+    struct vram_verdict *to = WIRE_ARRAY(wire, struct vram_verdict, 1);
+    const json_t *lease = wire_object(wire, document, "lease");
+    const json_t *fit = wire_object(wire, document, "answer");
+    struct vram_lease *to_lease = lease ? WIRE_ARRAY(wire, struct vram_lease, 1) : NULL;
+    struct vram_verdict verdict = {
+        .answer = wire_word(wire, document, "verdict", lease_verdict_name, VRAM_TIMED_OUT + 1),
+        .message = wire_text(wire, document, "message"),
+        .lease = to_lease,
+        .fit = fit ? read_fit(wire, fit) : NULL,
+    };
+    if (lease) {
+        struct vram_lease read = read_lease(wire, lease);
+        if (to_lease) {
+            *to_lease = read;
+        }
+    }
+    /* Nobody may take a grant for one that names no lease, nor a word that is none for an answer. */
+    wire->bad = wire->bad || verdict.answer > VRAM_TIMED_OUT ||
+                !json_is_string(json_object_get(document, "message")) ||
+                (verdict.answer == VRAM_FITS && !lease);
+    if (to) {
+        *to = verdict;
+    }
+}
+
+int lease_record_verdict(const json_t *document, struct vram_verdict **ret_verdict)
+{
+    void *room;
+    int r = wire_read(document, read_verdict, &room);
+    if (r == 0) {
+        *ret_verdict = room;
+    }
+    return r;
 }

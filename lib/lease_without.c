@@ -6,7 +6,7 @@
 
 static int fail(struct vram *vram)
 {
-    return handle_fail_with(vram, -ENOTCONN, "no_daemon",
+    return handle_fail_with(vram, -ENOTCONN, "without_daemon",
                             "this library was built without the daemon's client");
 }
 

@@ -5,87 +5,41 @@
 
 #include "common/buf.h"
 #include "common/endpoint.h"
-#include "common/text.h"
+#include "lib/daemon_error.h"
 #include "lib/http_client.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
-#define ERRNO_MAX 4095
 #define STATUS_ERROR 400
 
 /* ---- What went wrong ------------------------------------------------------------------------- */
 
-static enum remote_outcome fail_place(int result, const char *driver, struct err *err)
+/* What a failure that `err` tells of means for who wants figures: the driver may be asked instead, or not. */
+static enum remote_outcome outcome_of(int result)
 {
-    if (result == -ENOTCONN) {
-        (void)err_set(err, -ENOTCONN, "no_daemon", "no daemon is asked: VRAM_SOCKET is none");
-        return REMOTE_ABSENT;
-    }
-    (void)err_set(err, result, "no_place",
-                  result == -ENAMETOOLONG
-                      ? "the path of the socket of the daemon of '%.64s' is too long"
-                      : "'%.64s' is no driver, or VRAM_SOCKET no absolute path",
-                  driver);
-    return REMOTE_UNUSABLE;
+    return result == -ENOTCONN ? REMOTE_ABSENT
+           : result == -ENOMEM ? REMOTE_FAILED
+                               : REMOTE_UNUSABLE;
 }
 
 static enum remote_outcome fail_call(int result, const char *path, struct err *err)
 {
-    static const struct {
-        int result;
-        const char *code, *before, *after;
-    } ways[] = {
-        {-ECONNREFUSED, "daemon_refused", "", " is there, but no daemon listens on it"},
-        {-EACCES, "daemon_denied", "", " may not be opened by this user"},
-        {-EPERM, "daemon_denied", "", " is in a directory that is another's, or open to others"},
-        {-ETIMEDOUT, "daemon_silent", "the daemon on ", " does not answer"},
-        {-ECONNRESET, "daemon_gone", "the daemon on ", " broke off"},
-        {-EPROTO, "bad_daemon", "what answers on ", " makes no sense"},
-    };
-    if (result == -ENOENT) {
-        (void)err_set(err, -ENOTCONN, "no_daemon", "no daemon runs: there is no %s", path);
-        return REMOTE_ABSENT;
-    }
-    if (result == -ENOMEM) {
-        (void)err_no_memory(err);
-        return REMOTE_FAILED;
-    }
-    for (size_t i = 0; i < ARRAY_LENGTH(ways); i++) {
-        if (ways[i].result == result) {
-            (void)err_set(err, result, ways[i].code, "%s%s%s", ways[i].before, path, ways[i].after);
-            return REMOTE_UNUSABLE;
-        }
-    }
-    (void)err_set(err, result, "daemon_unreachable", "%s cannot be connected to: %s", path,
-                  strerror(-result));
-    return REMOTE_UNUSABLE;
+    return outcome_of(daemon_error_call(result, path, err));
 }
 
 /* An answer that is no snapshot: the daemon's own words where it has some. */
 static enum remote_outcome fail_reply(const struct http_reply *reply, const char *path,
                                       struct err *err)
 {
-    json_error_t where;
-    json_t *document = json_loadb(reply->body, reply->length, 0, &where);
+    json_t *document = json_loadb(reply->body, reply->length, 0, NULL);
     const json_t *error = json_object_get(document, "error");
-    const char *code = json_string_value(json_object_get(error, "code"));
-    const char *message = json_string_value(json_object_get(error, "message"));
-    const char *hint = json_string_value(json_object_get(error, "hint"));
-    json_int_t number = json_integer_value(json_object_get(error, "errno"));
-    enum remote_outcome outcome = REMOTE_FAILED;
-    if (code && message) {
-        (void)err_set(err, number > 0 && number <= ERRNO_MAX ? (int)-number : -EIO, code, "%s",
-                      message);
-        if (hint) {
-            (void)text_copy(err->hint, sizeof(err->hint), hint);
-        }
-    } else {
-        outcome = fail_call(-EPROTO, path, err);
-    }
+    bool says_why = json_is_string(json_object_get(error, "code")) &&
+                    json_is_string(json_object_get(error, "message"));
+    int r = daemon_error_reply(document, path, err);
     json_decref(document);
-    return outcome;
+    return says_why && r != -ECONNRESET ? REMOTE_FAILED : outcome_of(r);
 }
 
 /* ---- The question ---------------------------------------------------------------------------- */
@@ -165,7 +119,7 @@ enum remote_outcome remote_snapshot(const struct remote_request *request,
     struct endpoint place;
     int r = endpoint_find(request->driver, &environment, &place);
     if (r < 0) {
-        return fail_place(r, request->driver, err);
+        return outcome_of(daemon_error_place(r, request->driver, err));
     }
     write_target(request, &target);
     r = target.failed ? -ENOMEM : endpoint_check(&place, environment.uid);

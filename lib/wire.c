@@ -63,7 +63,7 @@ uint64_t wire_number(struct wire *wire, const json_t *object, const char *key)
 bool wire_truth(struct wire *wire, const json_t *object, const char *key)
 {
     const json_t *value = value_of(wire, object, key, is_truth);
-    return value && json_is_true(value);
+    return json_is_true(value);
 }
 
 static const char *place_text(struct wire *wire, const char *text)

@@ -229,9 +229,9 @@ static void remedy_versions(struct exam *exam)
         exam_remedy(exam, "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml");
         return;
     }
-    exam_remedy(
-        exam, "Restart the machine; or stop all programs that use the GPU, the desktop too, then:");
-    exam_remedy(exam, "vram pause  (vramd lets go of the driver; `vram resume` afterwards)");
+    exam_remedy(exam,
+                "Restart the machine; or stop all programs that use the GPU, the desktop too (for "
+                "vramd `sudo vram pause` will do, and `sudo vram resume` afterwards), then:");
     exam_remedy(exam,
                 "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia");
     if (machine->distribution == DISTRIBUTION_DEBIAN ||

@@ -9,13 +9,17 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 from pathlib import Path
 
 import pytest
+
+from fake_daemon import FakeDaemon, daemon_object
 
 ROOT = Path(__file__).resolve().parents[2]
 VRAM = os.environ.get("VRAM", str(ROOT / "build/cli/vram"))
@@ -167,3 +171,32 @@ def golden(request):
         assert path.exists(), f"{path} is missing; VRAM_UPDATE_GOLDEN=1 writes it"
         assert text == path.read_text()
     return compare
+
+
+# ---- A daemon in the test's hand -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def daemon(vram):
+    directory = tempfile.mkdtemp(prefix="vram-")  # what pytest makes is too long for a socket's address
+    daemon = FakeDaemon(f"{directory}/vram.sock")
+    vram.env["VRAM_SOCKET"] = daemon.path
+    vram.env["VRAM_DAEMON"] = "/nowhere/vramd"  # should anything start one, it shall fail
+    yield daemon
+    daemon.listener.close()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def gpus(vram, daemon):
+    """The daemon's snapshot: the simulated driver's own, and what a daemon adds to it."""
+    def serve(driver="sim:rtx4090", epoch=5, waiters=0, outstanding=0, leases=None):
+        document = vram("--json", driver=driver, env={"VRAM_SOCKET": "none"}).json
+        document.update(epoch=epoch, waiters=waiters, daemon=daemon_object(driver=f"{driver}@default"))
+        for gpu in document["gpus"]:
+            gpu.update(outstanding_bytes=outstanding, own_outstanding_bytes=0)
+            for process in gpu["processes"] or []:
+                process["lease"] = (leases or {}).get(process["name"])
+        daemon.serve("GET", "/v1/snapshot", lambda conversation: conversation.reply(document))
+        return document
+    return serve

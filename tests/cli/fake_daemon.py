@@ -175,3 +175,9 @@ def granted(request, **changes):
 def refused(verdict="not_now", message="14 GiB does not fit now"):
     return {"schema": 1, "verdict": verdict, "message": message, "lease": None,
             "answer": answer_object("not_now" if verdict == "timed_out" else verdict)}
+
+
+def end(process):
+    """What a process printed, once it has ended."""
+    out, err = process.communicate(timeout=DEADLINE)
+    return process.returncode, out.decode(), err.decode()

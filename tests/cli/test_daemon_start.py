@@ -135,7 +135,7 @@ def test_none_is_asked(vram, place):
 
 def test_a_relative_socket_is_refused(vram, place):
     run = start(vram, env={"VRAM_SOCKET": "here.sock"})
-    assert run.status == 4
+    assert run.status == 2
     assert "no absolute path" in run.err
 
 

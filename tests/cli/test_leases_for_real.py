@@ -152,6 +152,15 @@ def test_a_killed_daemon_loses_nothing(vram, machine):
     assert (waiting.returncode, out) == (0, b"ran\n")
 
 
+def test_a_lease_whose_daemon_was_killed_is_released(vram, machine, hold):
+    holder = hold("2G")
+    lease = vram("reserve", "6G", "--pid", str(holder.pid)).out.strip()
+    os.kill(machine.daemon_pid(), signal.SIGKILL)
+    run = vram("release", lease)
+    assert (run.status, run.err) == (0, "")
+    assert machine.leases()["leases"] == []
+
+
 def test_a_script_reserves(vram, machine):
     script = ('id=$("$VRAM" reserve 6G --label script) || exit; echo $id; "$VRAM" leases --csv; '
               '"$VRAM" release $(echo $id | cut -c 1-6); echo $?; "$VRAM" reserve 30G; echo $?')

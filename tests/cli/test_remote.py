@@ -157,6 +157,12 @@ def test_an_answer_that_is_none(asking, daemon, answer):
     assert len(fake.requests) == 1
 
 
+def test_one_that_is_ending(asking, daemon):
+    error = {"code": "ending", "message": "vramd is ending", "hint": None, "errno": 11}
+    daemon(reply({"error": error}, "503 Service Unavailable"))
+    assert is_the_drivers(asking("--json"))
+
+
 def test_another_machines_daemon(asking, daemon):
     daemon(reply(machine_of(asking)))
     run = asking("--json", driver="sim:2x3090")

@@ -211,3 +211,12 @@ def hold():
         holder.kill()
         holder.wait()
         holder.stdout.close()
+
+
+@pytest.fixture
+def crowd(daemon):
+    """Processes that lease from the daemon; they end with the test."""
+    from leasing import Crowd
+    made = Crowd(daemon)
+    yield made
+    made.end()

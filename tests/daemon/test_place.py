@@ -96,7 +96,7 @@ def test_place__removed_is_made_anew(daemon, what):
     def answers():
         try:
             return daemon.get("/v1/daemon").json["pid"] == daemon.pid
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
             return False
     eventually(answers, "the daemon answers there")
     assert read_all(waiting).startswith(b"HTTP/1.0 200 ")  # connections live on

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -16,22 +17,24 @@ BUILD = pathlib.Path(os.environ.get("VRAM_BUILD", ROOT / "build"))
 @pytest.fixture
 def machine(environment, tmp_path):
     """The environment of ./dev env on a machine without a GPU, whose temporary files are the test's own."""
-    for name in ("root", "temporary"):
-        (tmp_path / name).mkdir()
-    environment.update(PATH=f"{BUILD}/cli:{BUILD}/sim:{environment['PATH']}", VRAM_SIM_DIR=f"{BUILD}/sim",
+    (tmp_path / "root").mkdir()
+    temporary = tempfile.TemporaryDirectory(prefix="vram-")  # pytest's own is too long for a socket
+    environment.update(PATH=f"{BUILD}/cli:{BUILD}/daemon:{BUILD}/sim:{environment['PATH']}", VRAM_SIM_DIR=f"{BUILD}/sim",
                        LD_LIBRARY_PATH=f"{BUILD}/lib", VRAM_SYSROOT=str(tmp_path / "root"), LC_ALL="C.UTF-8",
-                       TMPDIR=str(tmp_path / "temporary"))
+                       TMPDIR=temporary.name)
     yield environment
     for pid in holders(environment):
         os.kill(int(pid), signal.SIGKILL)
+    temporary.cleanup()
 
 
 def holders(machine):
-    """Processes that hold simulated memory for this test, told by their environment."""
-    mark = f"TMPDIR={machine['TMPDIR']}".encode()
+    """Processes that hold simulated memory for this test or promise it, told by their environment."""
+    mark = machine["TMPDIR"].encode()
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if b"vram-sim" in (path / "cmdline").read_bytes() and mark in (path / "environ").read_bytes().split(b"\0"):
+            command = (path / "cmdline").read_bytes()
+            if (b"vram-sim" in command or b"vramd" in command) and mark in (path / "environ").read_bytes():
                 yield path.name
         except OSError:  # gone, or another user's
             pass
@@ -49,11 +52,14 @@ def test_shows_the_main_job_on_the_simulated_driver(machine):
     assert "All that follows is SIMULATED" in done.stdout
     shown = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
     assert shown == ["$ vram status", "$ vram fit 4000 10000 18000 20000 22000", "$ vram ps", "$ vram-sim hold 14G &",
-                     "$ vram status", "$ vram fit 4000 10000"]
+                     "$ vram status", "$ vram fit 4000 10000", "$ vram run 14G --label first -- vram-sim hold 14G --for 3s &",
+                     "$ vram run 14G --label second -- vram-sim hold 14G --for 1s &", "$ vram leases"]
     before, after = done.stdout.split("$ vram-sim hold", 1)
     assert "✓ 20000 MiB fits" in before and "✗ 22000 MiB does not fit now" in before
     assert "holding 14336 MiB" in after
     assert "✓ 4000 MiB fits" in after and "✗ 10000 MiB does not fit now" in after
+    assert "vram: waiting, number 1 in line" in after
+    assert "Both have run, one after the other." in after.split("first", 1)[1]
     check_nothing_is_left(machine)
 
 

@@ -86,8 +86,7 @@ int program_of_key(const struct play *play, uint64_t key);
 uint64_t nearest(const struct play *play, int program, bool holding, int *ret_at);
 void attribute(const struct play *play, int program, struct ledger_use *use);
 void show(const struct play *play);
-int64_t owed(struct play *play, const uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu,
-             uint64_t only);
+int64_t owed(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu, uint64_t only);
 void copy_uses(const struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS]);
 void note_moment(struct play *play);
 void check_grant(struct play *play, const struct ledger_lease *lease);

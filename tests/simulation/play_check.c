@@ -86,8 +86,7 @@ void show(const struct play *play)
 
 /* What is outstanding by the ledger's bases and these uses: of all owners, or of one. What members use beyond their
  * own owner's promise is used by those of the owner around it. */
-int64_t owed(struct play *play, const uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu,
-             uint64_t only)
+int64_t owed(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu, uint64_t only)
 {
     int64_t targets[WORLD_PROGRAMS] = {0}, used[WORLD_PROGRAMS] = {0}, sum = 0;
     int outer[WORLD_PROGRAMS];
@@ -159,7 +158,7 @@ void check_grant(struct play *play, const struct ledger_lease *lease)
         size_t gpu = (size_t)(lease->gpus[i].uuid[4] - '0');
         bool good = false;
         for (size_t m = 0; !good && m < play->moment_count; m++) {
-            const struct moment *moment = &play->moments[m];
+            struct moment *moment = &play->moments[m];
             good = (int64_t)units(play, moment->used[gpu]) + owed(play, moment->of, gpu, 0) <=
                    (int64_t)units(play, play->world.capacity[gpu]);
         }

@@ -60,7 +60,8 @@ void ask(struct play *play, int program)
     request->deadline_ns = world_chance(world, 20)
                                ? world->now_ns + world_below(world, 20) * 1000000000
                                : LEDGER_NEVER;
-    request->lasts_ns = world_chance(world, 5) ? world_below(world, 9) * 1000000000 : LEDGER_NEVER;
+    bool lasts = world_chance(world, 5) && !world->lags; /* see lists_are_behind() */
+    request->lasts_ns = lasts ? world_below(world, 9) * 1000000000 : LEDGER_NEVER;
     request->candidates = candidates_of(deal, names);
     request->candidate_count = deal->candidate_count;
     deal->seq = play->next_seq++;
@@ -158,10 +159,25 @@ void hand_over(struct play *play, int program)
     }
 }
 
+/* Whether some list does not show yet what was allocated. Were a lease given back now, that memory would be neither
+ * promised nor listed, and where another list still shows what its process has freed, nothing tells: no reckoning can
+ * be right then. */
+static bool lists_are_behind(const struct play *play)
+{
+    const struct world *world = &play->world;
+    bool behind = false;
+    for (size_t i = 0; i < WORLD_PROGRAMS; i++) {
+        for (size_t gpu = 0; gpu < world->gpu_count; gpu++) {
+            behind |= world->programs[i].used[gpu] > world->programs[i].listed[gpu];
+        }
+    }
+    return behind;
+}
+
 void change_lease(struct play *play)
 {
     struct deal *deal = some_deal(play, HELD);
-    if (!deal || !is_alive(play, deal->request.owner)) {
+    if (!deal || !is_alive(play, deal->request.owner) || lists_are_behind(play)) {
         return;
     }
     const char *id = deal->request.id;

@@ -52,7 +52,8 @@ static void act(struct play *play)
 
 static void step(struct play *play)
 {
-    if (!play->sampling && ledger_wants_sample(play->ledger) && world_chance(&play->world, 40)) {
+    unsigned percent = ledger_wants_sample(play->ledger) ? 40 : 5;
+    if (!play->sampling && world_chance(&play->world, percent)) {
         begin_sample(play);
     }
     if (play->sampling && world_chance(&play->world, 50)) {

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/* What was asked, by whom, and the answer on its way. */
+#include "daemon/http_inner.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNSENT_MAX (256u << 10)
+#define MESSAGE_MAX 1024
+
+/* ---- Requests -------------------------------------------------------------------------------- */
+
+static void request_free(struct http_request *request)
+{
+    evhttp_clear_headers(&request->query);
+    peer_done(&request->peer);
+    free(request->path);
+    free(request->body);
+    free(request);
+}
+
+/* Takes the request from its connection, which has no more to wait for. */
+static void detach(struct http_request *request)
+{
+    request->connection->request = NULL;
+    request->connection->phase = ANSWERED;
+    request->connection->server->waiting--;
+}
+
+void http_request_tell_gone(struct connection *connection)
+{
+    struct http_request *request = connection->request;
+    if (request) {
+        detach(request);
+        if (request->gone) {
+            request->gone(request, request->gone_data);
+        }
+        request_free(request);
+    }
+}
+
+const char *http_method(const struct http_request *request)
+{
+    switch (evhttp_request_get_command(request->request)) {
+    case EVHTTP_REQ_POST:
+        return "POST";
+    case EVHTTP_REQ_PATCH:
+        return "PATCH";
+    case EVHTTP_REQ_DELETE:
+        return "DELETE";
+    default:
+        return "GET";
+    }
+}
+
+const char *http_path(const struct http_request *request)
+{
+    return request->path;
+}
+
+const char *http_query(const struct http_request *request, const char *name)
+{
+    for (const struct evkeyval *pair = request->query.tqh_first; pair; pair = pair->next.tqe_next) {
+        if (strcmp(pair->key, name) == 0) {
+            return pair->value;
+        }
+    }
+    return NULL;
+}
+
+int http_query_number(const struct http_request *request, const char *name, uint64_t *ret)
+{
+    const char *text = http_query(request, name);
+    char *end;
+    if (!text) {
+        return 0;
+    }
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno) {
+        return -EINVAL;
+    }
+    *ret = number;
+    return 0;
+}
+
+const char *http_body(const struct http_request *request)
+{
+    return request->body;
+}
+
+int http_peer(struct http_request *request, const struct peer **ret_peer)
+{
+    const struct connection *connection = request->connection;
+    if (request->peer_result == 1) {
+        request->peer_result =
+            peer_read(connection->fd, connection->accepted_ticks, peer_flags(), &request->peer);
+    }
+    if (request->peer_result == 0) {
+        *ret_peer = &request->peer;
+    }
+    return request->peer_result;
+}
+
+int http_take_peer(struct http_request *request, struct peer *ret_peer)
+{
+    const struct peer *peer;
+    int r = http_peer(request, &peer);
+    if (r == 0) {
+        *ret_peer = *peer;
+        request->peer = (struct peer){.pidfd = -1};
+        request->peer_result = 1; /* read again if it is asked for again */
+    }
+    return r;
+}
+
+uint64_t http_arrived_ns(const struct http_request *request)
+{
+    return request->arrived_ns;
+}
+
+void http_on_gone(struct http_request *request, http_gone_function gone, void *data)
+{
+    request->gone = gone;
+    request->gone_data = data;
+}
+
+/* ---- Answers --------------------------------------------------------------------------------- */
+
+static const char *phrase(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } phrases[] = {{200, "OK"},
+                   {400, "Bad Request"},
+                   {403, "Forbidden"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {409, "Conflict"},
+                   {413, "Content Too Large"},
+                   {429, "Too Many Requests"},
+                   {500, "Internal Server Error"},
+                   {503, "Service Unavailable"}};
+    for (size_t i = 0; i < ARRAY_LENGTH(phrases); i++) {
+        if (phrases[i].status == status) {
+            return phrases[i].phrase;
+        }
+    }
+    return "Error";
+}
+
+static void add_headers(struct http_request *request)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request->request);
+    (void)evhttp_add_header(headers, "Content-Type", "application/json");
+    (void)evhttp_add_header(headers, "Cache-Control", "no-store");
+    (void)evhttp_add_header(headers, "Connection", "close");
+}
+
+/* The request is answered: what remains is to send it, in so much time. */
+static void finish(struct http_request *request)
+{
+    struct connection *connection = request->connection;
+    detach(request);
+    request_free(request);
+    (void)event_add(connection->on_deadline, &http_deadline);
+}
+
+/* An answer that there is no memory for is no answer: the connection is closed instead. */
+static void give_up(struct http_request *request)
+{
+    struct connection *connection = request->connection;
+    connection->closed = true;
+    detach(request);
+    request_free(request);
+    connection_touch(connection);
+}
+
+void http_answer(struct http_request *request, int status, const char *json)
+{
+    if (request->begun) { /* its status is out already: the answer is the last line */
+        http_line(request, json);
+        http_end(request);
+        return;
+    }
+    struct evbuffer *body = evbuffer_new();
+    if (!body || evbuffer_add(body, json, strlen(json)) < 0 || evbuffer_add(body, "\n", 1) < 0) {
+        give_up(request);
+    } else {
+        struct evhttp_request *answered = request->request;
+        add_headers(request);
+        finish(request);
+        evhttp_send_reply(answered, status, phrase(status), body);
+    }
+    if (body) {
+        evbuffer_free(body);
+    }
+}
+
+char *http_error_json(const char *code, int error, const char *hint, const char *message)
+{
+    struct buf buf = BUF_INIT;
+    struct json json = JSON_INIT(&buf);
+    json_object(&json, NULL);
+    json_object(&json, "error");
+    json_text(&json, "code", code);
+    json_text(&json, "message", message);
+    json_text(&json, "hint", hint && *hint ? hint : NULL);
+    json_number(&json, "errno", (uint64_t)(error < 0 ? -error : error));
+    json_end_object(&json);
+    json_end_object(&json);
+    return buf_steal(&buf, NULL);
+}
+
+void http_fail(struct http_request *request, int status, const char *code, int error,
+               const char *hint, const char *format, ...)
+{
+    char message[MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    char *json = http_error_json(code, error, hint, message);
+    if (json) {
+        http_answer(request, status, json);
+    } else {
+        give_up(request);
+    }
+    free(json);
+}
+
+void http_line(struct http_request *request, const char *json)
+{
+    struct connection *connection = request->connection;
+    struct evbuffer *line = evbuffer_new();
+    struct evbuffer *unsent = bufferevent_get_output(connection->bev);
+    if (!line || evbuffer_add(line, json, strlen(json)) < 0 || evbuffer_add(line, "\n", 1) < 0 ||
+        evbuffer_get_length(unsent) > UNSENT_MAX) {
+        connection->closed = true;
+        connection_touch(connection);
+    } else {
+        if (!request->begun) {
+            add_headers(request);
+            evhttp_send_reply_start(request->request, 200, phrase(200));
+            request->begun = true;
+        }
+        evhttp_send_reply_chunk(request->request, line);
+    }
+    if (line) {
+        evbuffer_free(line);
+    }
+}
+
+void http_end(struct http_request *request)
+{
+    if (request->begun) {
+        struct evhttp_request *answered = request->request;
+        finish(request);
+        evhttp_send_reply_end(answered);
+    } else {
+        give_up(request);
+    }
+}
+
+/* ---- Arrival --------------------------------------------------------------------------------- */
+
+/* What evhttp lets pass: every header that says where the body ends must be there once and mean it. */
+static const char *find_fault(struct evhttp_request *request)
+{
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
+    size_t lengths = 0;
+    for (const struct evkeyval *header = headers->tqh_first; header;
+         header = header->next.tqe_next) {
+        if (evutil_ascii_strcasecmp(header->key, "Transfer-Encoding") == 0) {
+            return "Transfer-Encoding is not understood here; send Content-Length";
+        }
+        if (evutil_ascii_strcasecmp(header->key, "Content-Length") == 0) {
+            lengths++;
+            if (!header->value[0] || strspn(header->value, "0123456789") != strlen(header->value)) {
+                return "Content-Length is not a number";
+            }
+        }
+    }
+    if (lengths > 1) {
+        return "there are two Content-Length";
+    }
+    const char *target = evhttp_request_get_uri(request);
+    return strstr(target, "%00") ? "the target holds a NUL" : NULL;
+}
+
+static char *copy_body(struct evhttp_request *request)
+{
+    struct evbuffer *input = evhttp_request_get_input_buffer(request);
+    size_t length = evbuffer_get_length(input);
+    char *body = malloc(length + 1);
+    if (body) {
+        (void)evbuffer_copyout(input, body, length);
+        body[length] = '\0';
+        if (strlen(body) != length) {
+            body[0] = '\0'; /* a NUL within: no JSON text, and so none at all */
+        }
+    }
+    return body;
+}
+
+/* 0; -EINVAL; -ENOMEM. */
+static int parse_target(struct http_request *request)
+{
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request->request);
+    const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
+    const char *query = uri ? evhttp_uri_get_query(uri) : NULL;
+    if (!path) {
+        return -EINVAL;
+    }
+    request->path = evhttp_uridecode(path, 0, NULL);
+    if (!request->path) {
+        return -ENOMEM;
+    }
+    return query && query[0] && evhttp_parse_query_str(query, &request->query) < 0 ? -EINVAL : 0;
+}
+
+struct http_request *http_request_new(struct connection *connection, struct evhttp_request *whole)
+{
+    struct http_request *request = calloc(1, sizeof(*request));
+    if (request) {
+        *request = (struct http_request){
+            .request = whole,
+            .peer = {.pidfd = -1},
+            .peer_result = 1,
+            .arrived_ns = clock_now_ns(),
+            .connection = connection,
+        };
+        request->query.tqh_last = &request->query.tqh_first;
+    }
+    return request;
+}
+
+bool http_request_read(struct http_request *request)
+{
+    const char *fault = find_fault(request->request);
+    int r = fault ? 0 : parse_target(request);
+    request->body = copy_body(request->request);
+    if (fault) {
+        http_fail(request, 400, "bad_request", EINVAL, NULL, "%s", fault);
+    } else if (r == -EINVAL) {
+        http_fail(request, 400, "bad_request", EINVAL, NULL, "this is no path");
+    } else if (r < 0 || !request->body) {
+        give_up(request);
+    } else {
+        return true;
+    }
+    return false;
+}
