@@ -261,8 +261,10 @@ class LeaseRequest:
         try:
             held = HeldLease(self._handle, _granted(verdict[0]))
         except DoesNotFit as error:
-            error.fit = error.fit or self._arithmetic()
-            error.hint = error.hint or str(error.fit or "")
+            if error.fit is None:
+                error.fit = self._arithmetic()
+            if error.fit is not None:
+                error.hint = str(error.fit)
             raise
         finally:
             lib.vram_verdict_free(verdict)

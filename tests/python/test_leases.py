@@ -186,7 +186,8 @@ def test_not_now_with_the_arithmetic(leasing):
     assert (error.answer, error.code, error.fit.answer) == ("not_now", "not_now", "not_now")
     assert error.fit.gpus[0].free_bytes < 14 * GIB and error.fit.gpus[0].shortfall_bytes > 0
     assert not isinstance(error, vram.LeaseTimeout) and not error.fit
-    assert error.message in str(error) and "MiB free" in str(error.fit)
+    assert error.hint == str(error.fit) and str(error) == f"{error.message}\n{error.hint}"
+    assert "MiB free" in error.hint and "headroom" in error.hint
 
 
 def test_never(leasing):
@@ -200,7 +201,7 @@ def test_timeout(leasing):
     with pytest.raises(vram.LeaseTimeout) as caught:
         vram.lease("14GiB", timeout=0.3).acquire()
     assert isinstance(caught.value, TimeoutError) and isinstance(caught.value, vram.DoesNotFit)
-    assert caught.value.answer == "timed_out" and caught.value.fit.answer == "not_now"
+    assert caught.value.answer == "timed_out" and caught.value.fit.answer == "not_now" and caught.value.hint
     assert not waiting() and not ours()
 
 
@@ -244,6 +245,7 @@ def test_its_turn_comes(leasing):
     waiter, = waiting()
     assert (waiter.position, waiter.pid, waiter.label, waiter.size_bytes) == (1, os.getpid(), "second", 14 * GIB)
     assert waiter.waits_for and not leased.is_set()
+    until(lambda: told)
     holder.kill()
     thread.join(DEADLINE)
     assert leased.is_set() and told[0][0] == 1 and told[0][1]
