@@ -30,7 +30,7 @@ def wheel(tmp_path_factory):
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", place,
-         f"-Cbuild-dir={place / 'build'}", str(ROOT)],
+         "--config-settings", f"build-dir={place / 'build'}", str(ROOT)],
         env=environment, capture_output=True, text=True, timeout=BUILD_DEADLINE)
     assert done.returncode == 0, done.stdout + done.stderr
     found, = place.glob("vram-*.whl")
