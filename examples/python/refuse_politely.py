@@ -11,8 +11,8 @@ from fastapi import FastAPI, HTTPException
 
 app = FastAPI()
 NEEDED = "12GiB"
-# A process that holds a lease is answered at once when it wants another, and never waits for itself: so that requests of
-# this process wait for each other, one has its turn at a time.
+# A process that holds a lease is answered at once when it wants another, and never waits for itself. One request at a
+# time, so that those of this process wait for each other.
 turn = asyncio.Lock()
 
 

@@ -88,7 +88,8 @@ def library_version() -> str:
 
 __all__ = [
     "GPU", "UNKNOWN", "Amount", "BadRequest", "Cancelled", "Daemon", "DaemonError", "DoesNotFit", "Driver",
-    "DriverError", "Error", "Finding", "Fit", "FitGPU", "GPUProcess", "Handle", "HeldLease", "Lease", "LeaseRequest", "LeaseTimeout", "Leases",
+    "DriverError", "Error", "Finding", "Fit", "FitGPU", "GPUProcess", "Handle", "HeldLease", "Lease", "LeaseRequest",
+    "LeaseTimeout", "Leases",
     "LibraryError", "NoGPUError", "NotFound", "PermissionDenied", "Problem", "Process", "Report", "Snapshot", "Unknown",
     "VRAMStatus", "VRAMTracker", "Waiter", "doctor", "fit", "get_vram_tracker", "lease", "leases", "library_version",
     "reset", "snapshot",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Leases: asking for one, waiting for its turn, holding it.
 
-The library's call waits without Python's knowledge, so it is made in a thread of its own: Ctrl-C and the cancelling of a
-task are heard at once, take the request back, and end that thread before they go on.
+The library's call waits without Python's knowledge, so it is made in a thread of its own: Ctrl-C and the cancelling of
+a task are heard at once, take the request back, and end that thread before they go on.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ Size = Union[int, str]
 
 _MOST_BYTES = (1 << 63) - 1
 _MOST_MS = 1 << 40  # 34 years: for ever
-_PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%")
+_PERCENTAGE = r"(\d{1,3}(?:\.\d{1,3})?)%"
 
 
 def _parse(text: str, what: str) -> int:
     number = ctypes.c_uint64()
     if text[-1:].isdigit():
-        raise ValueError(f"{what} {text!r} has no unit: write '{text}M' for MiB, '{text}G' for GiB, or an int for bytes")
+        raise ValueError(f"{what} {text!r} has no unit: write '{text}M' or '{text}G', or an int for bytes")
     if _lib.lib().vram_size_parse(_lib.raw(text, what), ctypes.byref(number)) < 0:
         raise ValueError(f"{what} {text!r} is not a size: write '12GiB', '12G', '512M', or an int for bytes")
     return number.value
@@ -41,7 +41,7 @@ def margin(value: Optional[Size], default: int) -> Tuple[int, int]:
     """A margin, a size (0 too) or "5%" of the total, as bytes and thousandths of a percent, of which one counts."""
     if value is None:
         return default, 0
-    percentage = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    percentage = re.fullmatch(_PERCENTAGE, value) if isinstance(value, str) else None
     if percentage is None:
         return (0 if value == "0" else size_bytes(value, "margin", 0)), 0
     thousandths = round(float(percentage.group(1)) * 1000)

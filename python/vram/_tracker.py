@@ -172,7 +172,7 @@ def get_vram_tracker(device_index: Selector = 0) -> VRAMTracker:
 
 
 def reset() -> None:
-    """Lets go of the driver, for all trackers and everything else that shares the handle. The next question starts anew,
-    with the environment as it then is."""
+    """Lets go of the driver, for all trackers and everything else that shares the handle. The next question starts
+    anew, with the environment as it then is."""
     _in_use.clear()
     default.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Union
 
 from . import _lib
 
-_SPECIFICATION = re.compile(r"(?:(.)?([<>=^]))?[-+ ]?z?#?0?(\d{1,4})?", re.S)
+_SPECIFICATION = r"(?s:(.)?([<>=^]))?[-+ ]?z?#?0?(\d{1,4})?"
 
 
 class Unknown(enum.Enum):
@@ -29,7 +29,7 @@ class Unknown(enum.Enum):
 
     def __format__(self, spec: str) -> str:
         """ "unknown" under any specification, in the width and on the side where a number would stand."""
-        parts = _SPECIFICATION.match(spec)
+        parts = re.match(_SPECIFICATION, spec)
         fill, side, width = parts.groups() if parts else (None, None, None)
         return format("unknown", f"{fill or ' '}{side if side in ('<', '^') else '>'}{width or 0}")
 
@@ -43,7 +43,7 @@ Amount = Union[int, Unknown]
 
 def _refusal(name: str) -> Callable[..., Any]:
     def refuse(self: Unknown, *others: object) -> Any:
-        raise TypeError(f"vram.UNKNOWN has no {name}: the driver does not tell this figure (`is vram.UNKNOWN` tests it)")
+        raise TypeError(f"vram.UNKNOWN has no {name}: the driver does not tell this figure (test: `is vram.UNKNOWN`)")
 
     return refuse
 
