@@ -82,6 +82,7 @@ struct asking {
     uint64_t begun_ns;
     bool connected; /* a daemon has spoken to us */
     struct patience patience;
+    struct err not_started; /* why the last attempt to start one failed; result 0: it did not */
 };
 
 static void write_texts(struct json *json, const char *key, const char *const *texts, size_t count)

@@ -50,7 +50,7 @@ _vram_member()
 {
     local expl
     if compset -P 'pid:'; then
-        _pids
+        _vram_pid
     else
         _wanted members expl member compadd -S '' container: unit: cgroup:/ pid:
     fi
@@ -79,9 +79,12 @@ _vram_file()
     _files
 }
 
+# Not _pids, which knows this terminal's alone.
 _vram_pid()
 {
-    _pids
+    local -a values expl
+    values=(${(f)"$(ps -A -o pid= 2>/dev/null | tr -d ' ')"})
+    _wanted processes expl process compadd -a values
 }
 
 _vram()
