@@ -230,11 +230,13 @@ static bool try_again(struct asking *asking, struct err *err)
     }
     asking->connected = true;
     if (!patience_lasts(&asking->patience)) {
+        *err = asking->not_started.result < 0 ? asking->not_started : *err; /* that says more */
         return false;
     }
     int r = started ? daemon_start(asking->vram, 0, err) : 0;
-    return r >= 0 || r == -ENOTSUP ||
-           heard; /* -ENOTSUP: in a container, which starts none itself */
+    bool foreign = r == -ENOTSUP; /* in a container, which starts none itself */
+    asking->not_started = r < 0 && !foreign ? *err : (struct err){0};
+    return r >= 0 || foreign || heard;
 }
 
 static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)
