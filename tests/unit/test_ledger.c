@@ -261,11 +261,13 @@ static void test_ledger__filled_gives_back_for_good(void **state)
 static void test_ledger__filled_leaves_the_other_lease_of_its_owner(void **state)
 {
     struct rig *rig = *state;
-    const char *first = rig_hold(rig, 10, 6 * GIB);
-    rig_hold(rig, 10, 4 * GIB);
+    const char *first = rig_hold(rig, 10, 6 * GIB), *second = rig_hold(rig, 10, 4 * GIB);
     rig_use(rig, 0, 10, 10, 7 * GIB);
     rig_look(rig);
     assert_int_equal(ledger_fill(rig->ledger, first, rig->now_ns), 0);
+    assert_int_equal(rig_outstanding(rig), 3 * GIB);
+    assert_int_equal(rig_lease(rig, second).gpus[0].held_bytes, GIB);
+    assert_int_equal(ledger_end(rig->ledger, first, rig->now_ns), 1);
     assert_int_equal(rig_outstanding(rig), 3 * GIB);
 }
 
