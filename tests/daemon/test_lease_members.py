@@ -147,7 +147,8 @@ def family(crowd, size="8G", child="2G"):
 
 
 def test_descendants__stay_members_when_their_parent_dies(daemon, crowd):
-    owner = crowd.run("8G", "sh", "-c", f"bash -c '(echo $BASHPID; exec {VRAM_SIM} hold 2G) & read go <&3' 3<&0; read go")
+    between = f"(echo $BASHPID; exec {VRAM_SIM} hold 2G) & read go <&3"
+    owner = crowd.run("8G", "sh", "-c", f"bash -c '{between}' 3<&0; read go")
     pid = int(owner.stdout.readline())
     crowd.holds(owner)
     assert leases(daemon)["leases"][0]["members"] == [pid]

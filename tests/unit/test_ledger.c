@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ledger's arithmetic: what is outstanding, whose memory fills whose promise, how promises end. */
+/* The ledger's arithmetic: what is outstanding, and whose memory fills whose promise. */
 #include "tests/unit/ledger_rig.h"
 #include "tests/unit/unit.h"
 
@@ -346,6 +346,49 @@ static void test_ledger__less_is_given_back(void **state)
     assert_int_equal(rig_outstanding(rig), 0);
 }
 
+/* ---- Ids ------------------------------------------------------------------------------------- */
+
+static void test_ledger__ids_are_found_by_their_beginning(void **state)
+{
+    struct rig *rig = *state;
+    static const char *const ids[] = {"a1", "a1b2", "c3d4"};
+    for (unsigned i = 0; i < ARRAY_LENGTH(ids); i++) {
+        struct ledger_request request = rig_request(rig, 10 + i, GIB);
+        (void)strcpy(request.id, ids[i]);
+        rig_ask(rig, &request);
+    }
+    assert_int_equal(ledger_find_waiter(rig->ledger, "c"), 2);
+    rig_look(rig);
+    assert_int_equal(ledger_find_waiter(rig->ledger, "c"), -1);
+    assert_int_equal(ledger_find_lease(rig->ledger, "c"), 2);
+    assert_int_equal(ledger_find_lease(rig->ledger, "a"), -2);
+    assert_int_equal(ledger_find_lease(rig->ledger, "a1"), 0); /* a whole one is told apart */
+    assert_int_equal(ledger_find_lease(rig->ledger, "a1b"), 1);
+    assert_int_equal(ledger_find_lease(rig->ledger, "c3d4e"), -1);
+    assert_int_equal(ledger_find_lease(rig->ledger, ""), -1);
+}
+
+static void test_ledger__refuses_what_is_no_request(void **state)
+{
+    struct rig *rig = *state;
+    struct ledger_request good = rig_request(rig, 10, GIB), bad;
+    rig_ask(rig, &good);
+    assert_int_equal(ledger_ask(rig->ledger, &good, rig->now_ns), -EEXIST);
+    rig_look(rig);
+    assert_int_equal(ledger_ask(rig->ledger, &good, rig->now_ns), -EEXIST); /* now a lease's */
+#define REFUSED(change)                                                                            \
+    bad = rig_request(rig, 10, GIB);                                                               \
+    bad.change;                                                                                    \
+    assert_int_equal(ledger_ask(rig->ledger, &bad, rig->now_ns), -EINVAL)
+    REFUSED(size_bytes = 0);
+    REFUSED(size_bytes = VRAM_UNKNOWN);
+    REFUSED(gpu_count = 0);
+    REFUSED(owner = 0);
+    REFUSED(id[0] = '\0');
+    REFUSED(candidates = (const char *const[]){"GPU-0"});
+    assert_int_equal(ledger_waiter_count(rig->ledger), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +415,8 @@ int main(void)
         WITH_RIG(test_ledger__of_a_filled_one_the_new_part_is_outstanding),
         WITH_RIG(test_ledger__growth_that_is_not_written_down_changes_nothing),
         WITH_RIG(test_ledger__less_is_given_back),
+        WITH_RIG(test_ledger__ids_are_found_by_their_beginning),
+        WITH_RIG(test_ledger__refuses_what_is_no_request),
     };
     return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* When the ledger waits although there is room: for quiet, and after a restart. */
+/* When the ledger waits although there is room: growth without a lease, and the time after a restart. */
 #include "tests/unit/ledger_rig.h"
 #include "tests/unit/unit.h"
 
@@ -16,7 +16,7 @@ static void know_stranger(struct rig *rig, uint64_t bytes)
     rig_look(rig);
 }
 
-static void test_ledger_queue__growth_without_a_lease_is_doubt(void **state)
+static void test_ledger_doubt__growth_without_a_lease_is_doubt(void **state)
 {
     struct rig *rig = *state;
     know_stranger(rig, 2 * GIB);
@@ -41,7 +41,7 @@ static void test_ledger_queue__growth_without_a_lease_is_doubt(void **state)
     assert_int_equal(rig_verdict(rig, id), LEDGER_GRANTED);
 }
 
-static void test_ledger_queue__slow_growth_is_none(void **state)
+static void test_ledger_doubt__slow_growth_is_none(void **state)
 {
     struct rig *rig = *state;
     know_stranger(rig, 2 * GIB);
@@ -53,7 +53,7 @@ static void test_ledger_queue__slow_growth_is_none(void **state)
     rig_hold(rig, 10, GIB);
 }
 
-static void test_ledger_queue__doubt_lasts_10_seconds_at_most(void **state)
+static void test_ledger_doubt__doubt_lasts_10_seconds_at_most(void **state)
 {
     struct rig *rig = *state;
     know_stranger(rig, 2 * GIB);
@@ -72,7 +72,7 @@ static void test_ledger_queue__doubt_lasts_10_seconds_at_most(void **state)
     assert_int_equal(rig_verdict(rig, id), LEDGER_GRANTED);
 }
 
-static void test_ledger_queue__all_of_a_new_process_is_growth(void **state)
+static void test_ledger_doubt__all_of_a_new_process_is_growth(void **state)
 {
     struct rig *rig = *state;
     rig_look(rig);
@@ -90,7 +90,7 @@ static void test_ledger_queue__all_of_a_new_process_is_growth(void **state)
     assert_int_equal(rig_waiter(rig, id).pid, 5);
 }
 
-static void test_ledger_queue__a_process_of_unknown_past_is_watched_for_100_ms(void **state)
+static void test_ledger_doubt__a_process_of_unknown_past_is_watched_for_100_ms(void **state)
 {
     struct rig *rig = *state;
     struct ledger_request request = rig_request(rig, 10, GIB);
@@ -107,7 +107,7 @@ static void test_ledger_queue__a_process_of_unknown_past_is_watched_for_100_ms(v
     assert_int_equal(rig_verdict(rig, id), LEDGER_GRANTED);
 }
 
-static void test_ledger_queue__who_asks_or_has_a_lease_may_grow(void **state)
+static void test_ledger_doubt__who_asks_or_has_a_lease_may_grow(void **state)
 {
     struct rig *rig = *state;
     rig_look(rig);
@@ -120,7 +120,7 @@ static void test_ledger_queue__who_asks_or_has_a_lease_may_grow(void **state)
     assert_int_equal(rig_lease(rig, holder).state, LEDGER_OK);
 }
 
-static void test_ledger_queue__doubt_on_one_gpu_leaves_the_others(void **state)
+static void test_ledger_doubt__doubt_on_one_gpu_leaves_the_others(void **state)
 {
     struct rig *rig = *state;
     rig_gpus(rig, 2);
@@ -158,7 +158,7 @@ static struct ledger_request restore_waiter(struct rig *rig, uint64_t owner, uin
     return request;
 }
 
-static void test_ledger_queue__restored_leases_hold_before_the_first_sample(void **state)
+static void test_ledger_doubt__restored_leases_hold_before_the_first_sample(void **state)
 {
     struct rig *rig = *state;
     rig_restart(rig);
@@ -171,7 +171,7 @@ static void test_ledger_queue__restored_leases_hold_before_the_first_sample(void
     assert_int_equal(rig_verdict(rig, id), NOTHING_SAID);
 }
 
-static void test_ledger_queue__waiters_have_3_seconds_to_return_to_their_place(void **state)
+static void test_ledger_doubt__waiters_have_3_seconds_to_return_to_their_place(void **state)
 {
     struct rig *rig = *state;
     rig_restart(rig);
@@ -195,7 +195,7 @@ static void test_ledger_queue__waiters_have_3_seconds_to_return_to_their_place(v
     assert_int_equal(rig_verdict(rig, late), LEDGER_GRANTED); /* passes one that cannot run */
 }
 
-static void test_ledger_queue__who_does_not_return_in_time_has_lost_its_place(void **state)
+static void test_ledger_doubt__who_does_not_return_in_time_has_lost_its_place(void **state)
 {
     struct rig *rig = *state;
     rig_restart(rig);
@@ -216,7 +216,7 @@ static void test_ledger_queue__who_does_not_return_in_time_has_lost_its_place(vo
     assert_int_equal(rig_waiter(rig, first.id).position, 1);
 }
 
-static void test_ledger_queue__a_place_is_its_owners(void **state)
+static void test_ledger_doubt__a_place_is_its_owners(void **state)
 {
     struct rig *rig = *state;
     rig_restart(rig);
@@ -226,7 +226,7 @@ static void test_ledger_queue__a_place_is_its_owners(void **state)
     assert_true(rig_waiter(rig, request.id).absent);
 }
 
-static void test_ledger_queue__an_absent_one_holds_up_only_its_own_gpus(void **state)
+static void test_ledger_doubt__an_absent_one_holds_up_only_its_own_gpus(void **state)
 {
     struct rig *rig = *state;
     rig_gpus(rig, 2);
@@ -240,7 +240,7 @@ static void test_ledger_queue__an_absent_one_holds_up_only_its_own_gpus(void **s
     assert_int_equal(rig_said(&rig->answers, id)->gpus[0], 1);
 }
 
-static void test_ledger_queue__what_cannot_be_written_down_is_not_granted(void **state)
+static void test_ledger_doubt__what_cannot_be_written_down_is_not_granted(void **state)
 {
     struct rig *rig = *state;
     rig->record_error = -ENOSPC;
@@ -257,19 +257,19 @@ static void test_ledger_queue__what_cannot_be_written_down_is_not_granted(void *
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_RIG(test_ledger_queue__growth_without_a_lease_is_doubt),
-        WITH_RIG(test_ledger_queue__slow_growth_is_none),
-        WITH_RIG(test_ledger_queue__doubt_lasts_10_seconds_at_most),
-        WITH_RIG(test_ledger_queue__all_of_a_new_process_is_growth),
-        WITH_RIG(test_ledger_queue__a_process_of_unknown_past_is_watched_for_100_ms),
-        WITH_RIG(test_ledger_queue__who_asks_or_has_a_lease_may_grow),
-        WITH_RIG(test_ledger_queue__doubt_on_one_gpu_leaves_the_others),
-        WITH_RIG(test_ledger_queue__restored_leases_hold_before_the_first_sample),
-        WITH_RIG(test_ledger_queue__waiters_have_3_seconds_to_return_to_their_place),
-        WITH_RIG(test_ledger_queue__who_does_not_return_in_time_has_lost_its_place),
-        WITH_RIG(test_ledger_queue__a_place_is_its_owners),
-        WITH_RIG(test_ledger_queue__an_absent_one_holds_up_only_its_own_gpus),
-        WITH_RIG(test_ledger_queue__what_cannot_be_written_down_is_not_granted),
+        WITH_RIG(test_ledger_doubt__growth_without_a_lease_is_doubt),
+        WITH_RIG(test_ledger_doubt__slow_growth_is_none),
+        WITH_RIG(test_ledger_doubt__doubt_lasts_10_seconds_at_most),
+        WITH_RIG(test_ledger_doubt__all_of_a_new_process_is_growth),
+        WITH_RIG(test_ledger_doubt__a_process_of_unknown_past_is_watched_for_100_ms),
+        WITH_RIG(test_ledger_doubt__who_asks_or_has_a_lease_may_grow),
+        WITH_RIG(test_ledger_doubt__doubt_on_one_gpu_leaves_the_others),
+        WITH_RIG(test_ledger_doubt__restored_leases_hold_before_the_first_sample),
+        WITH_RIG(test_ledger_doubt__waiters_have_3_seconds_to_return_to_their_place),
+        WITH_RIG(test_ledger_doubt__who_does_not_return_in_time_has_lost_its_place),
+        WITH_RIG(test_ledger_doubt__a_place_is_its_owners),
+        WITH_RIG(test_ledger_doubt__an_absent_one_holds_up_only_its_own_gpus),
+        WITH_RIG(test_ledger_doubt__what_cannot_be_written_down_is_not_granted),
     };
     return cmocka_run_group_tests_name("ledger_doubt", tests, NULL, NULL);
 }

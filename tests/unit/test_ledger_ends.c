@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* How leases end, pass on and break; how they are found. */
+/* How promises end, are passed on, and are broken. */
 #include "tests/unit/ledger_rig.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 /* ---- Heirs ----------------------------------------------------------------------------------- */
 
-static void test_ledger__without_heirs_it_ends_with_its_owner(void **state)
+static void test_ledger_ends__without_heirs_it_ends_with_its_owner(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 8 * GIB);
@@ -23,7 +22,7 @@ static void test_ledger__without_heirs_it_ends_with_its_owner(void **state)
     assert_false(ledger_knows(rig->ledger, 10));
 }
 
-static void test_ledger__a_member_with_memory_inherits(void **state)
+static void test_ledger_ends__a_member_with_memory_inherits(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 8 * GIB);
@@ -39,7 +38,7 @@ static void test_ledger__a_member_with_memory_inherits(void **state)
     assert_int_equal(rig_end_of(rig, id), LEDGER_OWNER_GONE);
 }
 
-static void test_ledger__a_sample_of_before_the_death_tells_nothing(void **state)
+static void test_ledger_ends__a_sample_of_before_the_death_tells_nothing(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 8 * GIB);
@@ -52,7 +51,7 @@ static void test_ledger__a_sample_of_before_the_death_tells_nothing(void **state
     assert_int_equal(rig_end_of(rig, id), LEDGER_OWNER_GONE);
 }
 
-static void test_ledger__it_is_inherited_gpu_by_gpu(void **state)
+static void test_ledger_ends__it_is_inherited_gpu_by_gpu(void **state)
 {
     struct rig *rig = *state;
     rig_gpus(rig, 2);
@@ -74,7 +73,7 @@ static void test_ledger__it_is_inherited_gpu_by_gpu(void **state)
     assert_int_equal(ledger_outstanding(rig->ledger, rig_uuid(1)), 6 * GIB);
 }
 
-static void test_ledger__heirs_that_no_list_can_show_are_awaited_for_10_seconds(void **state)
+static void test_ledger_ends__heirs_that_no_list_can_show_are_awaited_for_10_seconds(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 8 * GIB);
@@ -90,7 +89,7 @@ static void test_ledger__heirs_that_no_list_can_show_are_awaited_for_10_seconds(
 
 /* ---- Ends ------------------------------------------------------------------------------------ */
 
-static void test_ledger__it_ends_at_its_time_and_memory_stays_counted(void **state)
+static void test_ledger_ends__it_ends_at_its_time_and_memory_stays_counted(void **state)
 {
     struct rig *rig = *state;
     struct ledger_request request = rig_request(rig, 10, 14 * GIB);
@@ -112,7 +111,7 @@ static void test_ledger__it_ends_at_its_time_and_memory_stays_counted(void **sta
     assert_int_equal(rig_verdict(rig, next), NOTHING_SAID);
 }
 
-static void test_ledger__an_end_can_be_set_and_taken_away(void **state)
+static void test_ledger_ends__an_end_can_be_set_and_taken_away(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, GIB);
@@ -123,7 +122,7 @@ static void test_ledger__an_end_can_be_set_and_taken_away(void **state)
     assert_int_equal(rig_end_of(rig, id), NOTHING_SAID);
 }
 
-static void test_ledger__end_tells_leases_and_requests_apart(void **state)
+static void test_ledger_ends__end_tells_leases_and_requests_apart(void **state)
 {
     struct rig *rig = *state;
     const char *lease = rig_hold(rig, 10, 20 * GIB), *request = rig_wait(rig, 11, 20 * GIB);
@@ -172,7 +171,7 @@ static int lower_by_expiry(struct rig *rig, const char *id)
     return ledger_until(rig->ledger, id, rig->now_ns);
 }
 
-static void test_ledger__a_promise_lowered_under_a_sample_is_not_given_away_by_it(void **state)
+static void test_ledger_ends__a_promise_lowered_under_a_sample_is_not_given_away_by_it(void **state)
 {
     struct rig *rig = *state;
     int (*const ways[])(struct rig *, const char *) = {lower_by_end, lower_by_shrinking,
@@ -184,7 +183,7 @@ static void test_ledger__a_promise_lowered_under_a_sample_is_not_given_away_by_i
     }
 }
 
-static void test_ledger__a_lowered_base_is_given_away_by_the_next_sample_only(void **state)
+static void test_ledger_ends__a_lowered_base_is_given_away_by_the_next_sample_only(void **state)
 {
     struct rig *rig = *state;
     rig_use(rig, 0, 10, 10, 10 * GIB);
@@ -199,7 +198,7 @@ static void test_ledger__a_lowered_base_is_given_away_by_the_next_sample_only(vo
 
 /* ---- Broken promises ------------------------------------------------------------------------- */
 
-static void test_ledger__over_its_promise(void **state)
+static void test_ledger_ends__over_its_promise(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 8 * GIB);
@@ -214,7 +213,7 @@ static void test_ledger__over_its_promise(void **state)
     assert_int_equal(rig_said(&rig->states, id)->verdict, LEDGER_OK);
 }
 
-static void test_ledger__squeezed_by_who_grows(void **state)
+static void test_ledger_ends__squeezed_by_who_grows(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 20 * GIB);
@@ -234,7 +233,7 @@ static void test_ledger__squeezed_by_who_grows(void **state)
     assert_int_equal(rig_lease(rig, id).state, LEDGER_OK);
 }
 
-static void test_ledger__squeezed_by_the_largest_where_nobody_grows(void **state)
+static void test_ledger_ends__squeezed_by_the_largest_where_nobody_grows(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 12 * GIB);
@@ -248,7 +247,7 @@ static void test_ledger__squeezed_by_the_largest_where_nobody_grows(void **state
     assert_int_equal(rig_said(&rig->states, id)->pid, 6);
 }
 
-static void test_ledger__squeezed_by_nobody_who_can_be_named(void **state)
+static void test_ledger_ends__squeezed_by_nobody_who_can_be_named(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 20 * GIB);
@@ -258,7 +257,7 @@ static void test_ledger__squeezed_by_nobody_who_can_be_named(void **state)
     assert_int_equal(rig_said(&rig->states, id)->pid, 0);
 }
 
-static void test_ledger__who_has_it_all_is_not_squeezed(void **state)
+static void test_ledger_ends__who_has_it_all_is_not_squeezed(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, 20 * GIB);
@@ -268,69 +267,24 @@ static void test_ledger__who_has_it_all_is_not_squeezed(void **state)
     assert_int_equal(rig_lease(rig, id).state, LEDGER_OK);
 }
 
-/* ---- Ids ------------------------------------------------------------------------------------- */
-
-static void test_ledger__ids_are_found_by_their_beginning(void **state)
-{
-    struct rig *rig = *state;
-    static const char *const ids[] = {"a1", "a1b2", "c3d4"};
-    for (unsigned i = 0; i < ARRAY_LENGTH(ids); i++) {
-        struct ledger_request request = rig_request(rig, 10 + i, GIB);
-        (void)snprintf(request.id, sizeof(request.id), "%s", ids[i]);
-        rig_ask(rig, &request);
-    }
-    assert_int_equal(ledger_find_waiter(rig->ledger, "c"), 2);
-    rig_look(rig);
-    assert_int_equal(ledger_find_waiter(rig->ledger, "c"), -1);
-    assert_int_equal(ledger_find_lease(rig->ledger, "c"), 2);
-    assert_int_equal(ledger_find_lease(rig->ledger, "a"), -2);
-    assert_int_equal(ledger_find_lease(rig->ledger, "a1"), 0); /* a whole one is told apart */
-    assert_int_equal(ledger_find_lease(rig->ledger, "a1b"), 1);
-    assert_int_equal(ledger_find_lease(rig->ledger, "c3d4e"), -1);
-    assert_int_equal(ledger_find_lease(rig->ledger, ""), -1);
-}
-
-static void test_ledger__refuses_what_is_no_request(void **state)
-{
-    struct rig *rig = *state;
-    struct ledger_request good = rig_request(rig, 10, GIB), bad;
-    rig_ask(rig, &good);
-    assert_int_equal(ledger_ask(rig->ledger, &good, rig->now_ns), -EEXIST);
-    rig_look(rig);
-    assert_int_equal(ledger_ask(rig->ledger, &good, rig->now_ns), -EEXIST); /* now a lease's */
-#define REFUSED(change)                                                                            \
-    bad = rig_request(rig, 10, GIB);                                                               \
-    bad.change;                                                                                    \
-    assert_int_equal(ledger_ask(rig->ledger, &bad, rig->now_ns), -EINVAL)
-    REFUSED(size_bytes = 0);
-    REFUSED(size_bytes = VRAM_UNKNOWN);
-    REFUSED(gpu_count = 0);
-    REFUSED(owner = 0);
-    REFUSED(id[0] = '\0');
-    REFUSED(candidates = (const char *const[]){"GPU-0"});
-    assert_int_equal(ledger_waiter_count(rig->ledger), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_RIG(test_ledger__without_heirs_it_ends_with_its_owner),
-        WITH_RIG(test_ledger__a_member_with_memory_inherits),
-        WITH_RIG(test_ledger__a_sample_of_before_the_death_tells_nothing),
-        WITH_RIG(test_ledger__it_is_inherited_gpu_by_gpu),
-        WITH_RIG(test_ledger__heirs_that_no_list_can_show_are_awaited_for_10_seconds),
-        WITH_RIG(test_ledger__it_ends_at_its_time_and_memory_stays_counted),
-        WITH_RIG(test_ledger__an_end_can_be_set_and_taken_away),
-        WITH_RIG(test_ledger__end_tells_leases_and_requests_apart),
-        WITH_RIG(test_ledger__a_promise_lowered_under_a_sample_is_not_given_away_by_it),
-        WITH_RIG(test_ledger__a_lowered_base_is_given_away_by_the_next_sample_only),
-        WITH_RIG(test_ledger__over_its_promise),
-        WITH_RIG(test_ledger__squeezed_by_who_grows),
-        WITH_RIG(test_ledger__squeezed_by_the_largest_where_nobody_grows),
-        WITH_RIG(test_ledger__squeezed_by_nobody_who_can_be_named),
-        WITH_RIG(test_ledger__who_has_it_all_is_not_squeezed),
-        WITH_RIG(test_ledger__ids_are_found_by_their_beginning),
-        WITH_RIG(test_ledger__refuses_what_is_no_request),
+        WITH_RIG(test_ledger_ends__without_heirs_it_ends_with_its_owner),
+        WITH_RIG(test_ledger_ends__a_member_with_memory_inherits),
+        WITH_RIG(test_ledger_ends__a_sample_of_before_the_death_tells_nothing),
+        WITH_RIG(test_ledger_ends__it_is_inherited_gpu_by_gpu),
+        WITH_RIG(test_ledger_ends__heirs_that_no_list_can_show_are_awaited_for_10_seconds),
+        WITH_RIG(test_ledger_ends__it_ends_at_its_time_and_memory_stays_counted),
+        WITH_RIG(test_ledger_ends__an_end_can_be_set_and_taken_away),
+        WITH_RIG(test_ledger_ends__end_tells_leases_and_requests_apart),
+        WITH_RIG(test_ledger_ends__a_promise_lowered_under_a_sample_is_not_given_away_by_it),
+        WITH_RIG(test_ledger_ends__a_lowered_base_is_given_away_by_the_next_sample_only),
+        WITH_RIG(test_ledger_ends__over_its_promise),
+        WITH_RIG(test_ledger_ends__squeezed_by_who_grows),
+        WITH_RIG(test_ledger_ends__squeezed_by_the_largest_where_nobody_grows),
+        WITH_RIG(test_ledger_ends__squeezed_by_nobody_who_can_be_named),
+        WITH_RIG(test_ledger_ends__who_has_it_all_is_not_squeezed),
     };
     return cmocka_run_group_tests_name("ledger_ends", tests, NULL, NULL);
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The ledger's queue: who is answered what, in which order, and who waits for which doubt. */
+/* The ledger's queue: who is answered what, in which order. */
 #include "tests/unit/ledger_rig.h"
 #include "tests/unit/unit.h"
-
-#include <errno.h>
 
 /* ---- Answers --------------------------------------------------------------------------------- */
 
@@ -338,8 +336,7 @@ static void test_ledger_queue__several_gpus_are_several_memories(void **state)
     assert_true(said->gpus[0] == 2 || said->gpus[1] == 2);
 }
 
-static void
-test_ledger_queue__what_is_promised_in_a_shared_memory_counts_for_all_in_it(void **state)
+static void test_ledger_queue__a_shared_memory_is_promised_once(void **state)
 {
     struct rig *rig = *state;
     rig_gpus(rig, 2);
@@ -409,7 +406,7 @@ int main(void)
         WITH_RIG(test_ledger_queue__the_fullest_that_has_room),
         WITH_RIG(test_ledger_queue__all_gpus_or_none),
         WITH_RIG(test_ledger_queue__several_gpus_are_several_memories),
-        WITH_RIG(test_ledger_queue__what_is_promised_in_a_shared_memory_counts_for_all_in_it),
+        WITH_RIG(test_ledger_queue__a_shared_memory_is_promised_once),
         WITH_RIG(test_ledger_queue__instances_that_come_later_join_their_memory),
         WITH_RIG(test_ledger_queue__is_held_to_what_its_owner_can_open),
     };
