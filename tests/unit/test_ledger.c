@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* ---- Outstanding ----------------------------------------------------------------------------- */
 
@@ -354,7 +355,7 @@ static void test_ledger__ids_are_found_by_their_beginning(void **state)
     static const char *const ids[] = {"a1", "a1b2", "c3d4"};
     for (unsigned i = 0; i < ARRAY_LENGTH(ids); i++) {
         struct ledger_request request = rig_request(rig, 10 + i, GIB);
-        (void)strcpy(request.id, ids[i]);
+        (void)snprintf(request.id, sizeof(request.id), "%s", ids[i]);
         rig_ask(rig, &request);
     }
     assert_int_equal(ledger_find_waiter(rig->ledger, "c"), 2);
