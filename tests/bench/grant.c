@@ -152,10 +152,9 @@ static double driver_us(const char *path, int rounds)
         die("no driver");
     }
     int (*memory)() = (int (*)())dlsym(library, "nvmlDeviceGetMemoryInfo_v2");
-    int (*lists[])() = {
-        (int (*)())dlsym(library, "nvmlDeviceGetComputeRunningProcesses_v3"),
-        (int (*)())dlsym(library, "nvmlDeviceGetGraphicsRunningProcesses_v3"),
-        (int (*)())dlsym(library, "nvmlDeviceGetMPSComputeRunningProcesses_v3")};
+    int (*lists[])() = {(int (*)())dlsym(library, "nvmlDeviceGetComputeRunningProcesses_v3"),
+                        (int (*)())dlsym(library, "nvmlDeviceGetGraphicsRunningProcesses_v3"),
+                        (int (*)())dlsym(library, "nvmlDeviceGetMPSComputeRunningProcesses_v3")};
     for (int round = 0; round < rounds; round++) {
         double start = now_us();
         for (int i = 0; i < 5; i++) {
@@ -319,7 +318,8 @@ int main(int argc, char **argv)
     struct rlimit files;
     int rounds = argc > 4 ? (int)strtol(argv[3], NULL, 10) : 0;
     if (rounds < 1 || rounds > ROUNDS_MAX) {
-        fprintf(stderr, "usage: grant ask SOCKET ROUNDS LIBRARY | wake SOCKET ROUNDS WAITERS HOW\n");
+        fprintf(stderr,
+                "usage: grant ask SOCKET ROUNDS LIBRARY | wake SOCKET ROUNDS WAITERS HOW\n");
         return 2;
     }
     socket_path = argv[2];
