@@ -187,8 +187,9 @@ bool records_equal(const struct records *left, const struct records *right)
 static const char *directory;
 static char journal_path[256];
 
-const char *rig_begin(void)
+int rig_setup(void **state)
 {
+    (void)state;
     calls_reset();
     if (access("/dev/shm", W_OK) == 0) { /* thousands of files, and none is worth a disk's time */
         (void)setenv("TMPDIR", "/dev/shm", 0);
@@ -196,14 +197,21 @@ const char *rig_begin(void)
     directory = fake_root_make();
     int length = snprintf(journal_path, sizeof(journal_path), "%s/vram.journal", directory);
     assert_true(length > 0 && (size_t)length < sizeof(journal_path));
+    return 0;
+}
+
+const char *rig_path(void)
+{
     return journal_path;
 }
 
-void rig_end(void)
+int rig_teardown(void **state)
 {
+    (void)state;
     calls_reset();
     fake_root_remove(directory);
     directory = NULL;
+    return 0;
 }
 
 const char *rig_directory(void)

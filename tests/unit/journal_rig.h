@@ -57,9 +57,11 @@ journal_replay records_replay;
 void records_add(struct records *records, const char *text);
 bool records_equal(const struct records *left, const struct records *right);
 
-/* A directory, and the path of a journal in it. Both are valid until rig_end(). */
-const char *rig_begin(void);
-void rig_end(void);
+/* A directory, and the path of a journal in it. Both are valid until the test's end. */
+#define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, rig_setup, rig_teardown)
+int rig_setup(void **state);
+int rig_teardown(void **state);
+const char *rig_path(void);
 const char *rig_directory(void);
 /* The number of files in the directory. */
 unsigned rig_files(void);

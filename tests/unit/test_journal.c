@@ -10,28 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *path;
-
-static int setup(void **state)
-{
-    (void)state;
-    path = rig_begin();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_end();
-    return 0;
-}
-
-#define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 static int open_with(const char *boot_id, unsigned flags, struct journal **ret_journal)
 {
     char problem[JOURNAL_PROBLEM_MAX];
-    return journal_open(path, boot_id, flags, NULL, NULL, ret_journal, problem);
+    return journal_open(rig_path(), boot_id, flags, NULL, NULL, ret_journal, problem);
 }
 
 /* A journal of this boot with the records {"n":1} … {"n":count}. */
@@ -68,7 +50,7 @@ static void test_journal__begins_empty(void **state)
     assert_int_equal(records.count, 0);
     assert_int_equal(journal_bytes(journal), 0);
     journal_close(journal);
-    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(stat(rig_path(), &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(st.st_size, JOURNAL_HEADER_LENGTH);
     assert_int_equal(rig_files(), 1);
@@ -95,7 +77,7 @@ static void test_journal__keeps_records_in_order(void **state)
         }
     }
     struct stat st;
-    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(stat(rig_path(), &st), 0);
     assert_int_equal((uint64_t)st.st_size, JOURNAL_HEADER_LENGTH + journal_bytes(journal));
     journal_close(journal);
     assert_int_equal(rig_open(&journal, &records), JOURNAL_READY);
@@ -261,7 +243,7 @@ static void test_journal__removes_what_a_killed_rewriting_left(void **state)
     char name[320];
     (void)state;
     fill(1);
-    (void)snprintf(name, sizeof(name), "%s.new-a1B2c3", path);
+    (void)snprintf(name, sizeof(name), "%s.new-a1B2c3", rig_path());
     int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
@@ -281,7 +263,8 @@ static void test_journal__sets_a_damaged_one_aside_until_forgotten(void **state)
     (void)state;
     fill(3);
     corrupt();
-    assert_int_equal(journal_open(path, BOOT, 0, NULL, NULL, &journal, problem), JOURNAL_DAMAGED);
+    assert_int_equal(journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem),
+                     JOURNAL_DAMAGED);
     assert_non_null(strstr(problem, "vram.journal.damaged-1"));
     assert_non_null(strstr(problem, "its checksum does not match"));
     assert_non_null(strstr(problem, "--forget"));
@@ -291,7 +274,7 @@ static void test_journal__sets_a_damaged_one_aside_until_forgotten(void **state)
     journal_close(journal);
     /* It is remembered, however often the daemon comes back. */
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(journal_open(path, BOOT, 0, NULL, NULL, &journal, problem),
+        assert_int_equal(journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem),
                          JOURNAL_DAMAGED);
         assert_non_null(strstr(problem, "vram.journal.damaged-1"));
         journal_close(journal);
@@ -363,7 +346,8 @@ static void test_journal__sets_a_newer_one_aside(void **state)
     (void)state;
     write_newer(BOOT);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(journal_open(path, BOOT, 0, NULL, NULL, &journal, problem), JOURNAL_NEWER);
+        assert_int_equal(journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem),
+                         JOURNAL_NEWER);
         assert_non_null(strstr(problem, "newer vramd"));
         assert_non_null(strstr(problem, "vram.journal.newer-1"));
         assert_int_equal(journal_append(journal, "{}"), -EROFS);
@@ -471,14 +455,14 @@ static void test_journal__is_a_plain_file(void **state)
     struct journal *journal = NULL;
     char target[320];
     (void)state;
-    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(mkdir(rig_path(), 0700), 0);
     assert_int_equal(open_with(BOOT, JOURNAL_FORGET, &journal), -EISDIR);
-    assert_int_equal(rmdir(path), 0);
-    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(rmdir(rig_path()), 0);
+    assert_int_equal(mkfifo(rig_path(), 0600), 0);
     assert_int_equal(open_with(BOOT, JOURNAL_FORGET, &journal), -EINVAL);
     rig_remove("");
-    (void)snprintf(target, sizeof(target), "%s.target", path);
-    assert_int_equal(symlink(target, path), 0);
+    (void)snprintf(target, sizeof(target), "%s.target", rig_path());
+    assert_int_equal(symlink(target, rig_path()), 0);
     assert_int_equal(open_with(BOOT, JOURNAL_FORGET, &journal), -ELOOP);
     assert_false(rig_exists(".target"));
     assert_null(journal);

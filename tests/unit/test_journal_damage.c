@@ -3,22 +3,6 @@
 #include "tests/unit/journal_rig.h"
 #include "tests/unit/unit.h"
 
-static int setup(void **state)
-{
-    (void)state;
-    (void)rig_begin();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_end();
-    return 0;
-}
-
-#define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 /* These bytes are the same records, or damage that is remembered; never anything else. Returns which. */
 static bool is_same_or_damaged(const char *bytes, size_t length, const struct records *expected)
 {

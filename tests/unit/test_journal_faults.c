@@ -11,24 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const char *path;
-
-static int setup(void **state)
-{
-    (void)state;
-    path = rig_begin();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_end();
-    return 0;
-}
-
-#define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 /* A daemon's life. Returns how many of its steps were refused. */
 static unsigned live(struct journal *journal, struct story *story)
 {
@@ -60,7 +42,7 @@ static bool dies_at(unsigned n, size_t bytes, struct story *story)
         char problem[JOURNAL_PROBLEM_MAX];
         calls.die_at = n;
         calls.die_after = bytes;
-        if (journal_open(path, BOOT, 0, NULL, NULL, &journal, problem) != JOURNAL_READY) {
+        if (journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem) != JOURNAL_READY) {
             rig_leave(1);
         }
         rig_leave(live(journal, story) ? 1 : 0);
@@ -143,7 +125,7 @@ static void test_journal_faults__a_real_kill_loses_nothing(void **state)
             struct journal *journal = NULL;
             char problem[JOURNAL_PROBLEM_MAX];
             (void)close(ends[0]);
-            int r = journal_open(path, BOOT, 0, NULL, NULL, &journal, problem);
+            int r = journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem);
             for (unsigned n = 0; r == 0; n++) {
                 r = n % 8 == 7 ? rewrite_step(journal, story) : append_step(journal, story, n);
                 r = r == 0 && write(ends[1], "", 1) != 1 ? -EPIPE : r;
@@ -169,7 +151,7 @@ static bool opening_dies_at(unsigned n, unsigned flags)
         struct journal *journal = NULL;
         char problem[JOURNAL_PROBLEM_MAX];
         calls.die_at = n;
-        int r = journal_open(path, BOOT, flags, NULL, NULL, &journal, problem);
+        int r = journal_open(rig_path(), BOOT, flags, NULL, NULL, &journal, problem);
         rig_leave(r < 0 ? 1 : 0);
     }
     int result = rig_wait(child);
@@ -277,7 +259,7 @@ static void test_journal_faults__an_opening_that_fails_changes_nothing(void **st
         calls.fs_type = EXT4_SUPER_MAGIC;
         calls.fail_at = n;
         calls.error = ENOSPC;
-        int r = journal_open(path, BOOT, 0, NULL, NULL, &journal, problem);
+        int r = journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem);
         again = calls.count >= n;
         calls_reset();
         if (r < 0) {

@@ -13,24 +13,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static const char *path;
-
-static int setup(void **state)
-{
-    (void)state;
-    path = rig_begin();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_end();
-    return 0;
-}
-
-#define WITH_RIG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 /* ---- A full disk ----------------------------------------------------------------------------- */
 
 /* Appends until there is no room. The error that says so. */
@@ -60,7 +42,7 @@ static bool ends_as(const struct story *story)
 {
     struct journal *journal = NULL;
     char problem[JOURNAL_PROBLEM_MAX], text[32], last[32] = "";
-    int r = journal_open(path, BOOT, 0, keep_last, last, &journal, problem);
+    int r = journal_open(rig_path(), BOOT, 0, keep_last, last, &journal, problem);
     journal_close(journal);
     (void)snprintf(text, sizeof(text), "{\"n\":%u}", story->live[story->count - 1]);
     return r == JOURNAL_READY && strcmp(last, text) == 0;
@@ -79,7 +61,7 @@ static int on_limited_file(void)
     char problem[JOURNAL_PROBLEM_MAX];
     struct rlimit limit = {8192, RLIM_INFINITY};
     (void)signal(SIGXFSZ, SIG_IGN);
-    if (journal_open(path, BOOT, 0, NULL, NULL, &journal, problem) != 0 ||
+    if (journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem) != 0 ||
         setrlimit(RLIMIT_FSIZE, &limit) < 0) {
         return 1;
     }
@@ -119,7 +101,7 @@ static int on_full_disk(void)
     (void)snprintf(filler, sizeof(filler), "%s/filler", rig_directory());
     FILE *file = fopen(filler, "we");
     if (!file || fwrite(zeros, 1, sizeof(zeros), file) != sizeof(zeros) || fclose(file) != 0 ||
-        journal_open(path, BOOT, 0, NULL, NULL, &journal, problem) != 0) {
+        journal_open(rig_path(), BOOT, 0, NULL, NULL, &journal, problem) != 0) {
         return 1;
     }
     if (fill_up(journal, &story) != -ENOSPC || append_step(journal, &story, 1) != -ENOSPC ||
@@ -153,7 +135,7 @@ static int live_without_memory(struct story *story)
 {
     struct journal *journal = NULL;
     char problem[JOURNAL_PROBLEM_MAX], last[32];
-    int r = journal_open(path, BOOT, 0, keep_last, last, &journal, problem);
+    int r = journal_open(rig_path(), BOOT, 0, keep_last, last, &journal, problem);
     if (r == 0) {
         r = append_step(journal, story, 7);
     }
