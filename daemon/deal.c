@@ -16,18 +16,16 @@ struct deals *deals_new(void)
     return calloc(1, sizeof(struct deals));
 }
 
-static void free_texts(char **texts, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(texts[i]);
-    }
-    free(texts);
-}
-
 static void free_deal(struct deal *deal)
 {
-    free_texts(deal->attached, deal->attached_count);
-    free_texts(deal->candidates, deal->request.candidate_count);
+    for (size_t i = 0; i < deal->attached_count; i++) {
+        free(deal->attached[i].text);
+    }
+    free(deal->attached);
+    for (size_t i = 0; i < deal->request.candidate_count; i++) {
+        free(deal->candidates[i]);
+    }
+    free(deal->candidates);
     free(deal);
 }
 
@@ -96,36 +94,43 @@ struct deal *deals_at(const struct deals *deals, size_t i)
     return deals->list[i];
 }
 
-static int add_text(char ***texts, size_t *count, const char *text)
+int deal_attach(struct deal *deal, const char *text, uint64_t start_time)
 {
+    for (size_t i = 0; i < deal->attached_count; i++) {
+        if (strcmp(deal->attached[i].text, text) == 0 &&
+            deal->attached[i].start_time == start_time) {
+            return 0;
+        }
+    }
     char *copy = strdup(text);
-    char **grown = reallocarray(*texts, *count + 1, sizeof(char *));
+    struct deal_member *grown =
+        reallocarray(deal->attached, deal->attached_count + 1, sizeof(*grown));
     if (grown) {
-        *texts = grown;
+        deal->attached = grown;
+    }
+    if (!copy || !grown) {
+        free(copy);
+        return -ENOMEM;
+    }
+    grown[deal->attached_count++] = (struct deal_member){copy, start_time};
+    return 0;
+}
+
+int deal_add_candidate(struct deal *deal, const char *uuid)
+{
+    size_t *count = &deal->request.candidate_count;
+    char *copy = strdup(uuid);
+    char **grown = reallocarray(deal->candidates, *count + 1, sizeof(char *));
+    if (grown) {
+        deal->candidates = grown;
     }
     if (!copy || !grown) {
         free(copy);
         return -ENOMEM;
     }
     grown[(*count)++] = copy;
-    return 0;
-}
-
-int deal_attach(struct deal *deal, const char *text)
-{
-    for (size_t i = 0; i < deal->attached_count; i++) {
-        if (strcmp(deal->attached[i], text) == 0) {
-            return 0;
-        }
-    }
-    return add_text(&deal->attached, &deal->attached_count, text);
-}
-
-int deal_add_candidate(struct deal *deal, const char *uuid)
-{
-    int r = add_text(&deal->candidates, &deal->request.candidate_count, uuid);
     deal->request.candidates = (const char *const *)deal->candidates;
-    return r;
+    return 0;
 }
 
 bool deal_is_id(const char *text)

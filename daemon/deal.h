@@ -19,6 +19,12 @@ enum deal_kind {
     DEAL_GROWTH = 2, /* a lease wants more: its own deal stands beside */
 };
 
+/* Who counts as a member besides descendants. */
+struct deal_member {
+    char *text;          /* owned; a pid's as this namespace has it */
+    uint64_t start_time; /* of a pid: which process it is; else 0 */
+};
+
 struct deal {
     char id[LEDGER_ID_MAX];
     enum deal_kind kind;
@@ -28,15 +34,14 @@ struct deal {
     uid_t uid;
     char label[DEAL_LABEL_MAX]; /* "": none */
     size_t attached_count;
-    char **attached;   /* owned; a pid's as this namespace has it */
-    uint64_t since_ns; /* 1970 */
-    uint64_t asked_ns; /* CLOCK_MONOTONIC */
+    struct deal_member *attached; /* owned */
+    uint64_t since_ns;            /* 1970 */
+    uint64_t asked_ns;            /* CLOCK_MONOTONIC */
 
     /* of a request */
     struct ledger_request request; /* its candidates point into `candidates` */
     char **candidates;             /* owned */
     struct http_request *http;     /* NULL: nobody waits for the answer now */
-    bool streams;                  /* its answer is a stream of lines */
     bool reached;                  /* its candidates are those that its owner can open */
     size_t told_position;
     char told[DEAL_WAITS_FOR_MAX];
@@ -55,7 +60,7 @@ size_t deals_count(const struct deals *deals);
 struct deal *deals_at(const struct deals *deals, size_t i);
 
 /* Both copy; 0, -ENOMEM. */
-MUST_CHECK int deal_attach(struct deal *deal, const char *text);
+MUST_CHECK int deal_attach(struct deal *deal, const char *text, uint64_t start_time);
 MUST_CHECK int deal_add_candidate(struct deal *deal, const char *uuid);
 
 /* Whether it is one: 16 hexadecimal digits, small ones. */

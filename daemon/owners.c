@@ -233,6 +233,7 @@ void owner_watch_members(struct owner_process *owner)
 void owners_unsee(struct owners *owners)
 {
     for (size_t i = 0; i < owners->count; i++) {
+        owners->list[i]->holds = false;
         for (size_t j = 0; j < owners->list[i]->member_count; j++) {
             owners->list[i]->members[j]->seen = false;
         }

@@ -26,6 +26,7 @@ struct owner_process {
     uint64_t start_time;
     uid_t uid;
     bool ended;
+    bool holds; /* memory itself, in the last sample */
     struct process_watch *watch;
     size_t member_count;
     struct owner_member **members;

@@ -49,18 +49,16 @@ void promises_settle_owner(struct promises *promises, uint64_t key)
     }
 }
 
-int promises_attach(struct promises *promises, const struct deal *deal, const char *text)
+int promises_attach(struct promises *promises, const struct deal *deal,
+                    const struct deal_member *member)
 {
     struct attachment attachment;
-    struct process_stat stat;
-    int r = attachment_parse(text, &attachment);
+    int r = attachment_parse(member->text, &attachment);
     if (r < 0 || attachment.kind != ATTACHMENT_PID) {
-        return r < 0 ? r : members_attach(promises->members, deal->owner, text);
+        return r < 0 ? r : members_attach(promises->members, deal->owner, member->text);
     }
-    r = process_stat("", attachment.pid, &stat);
-    return r < 0 ? r
-                 : members_attach_process(promises->members, deal->owner, attachment.pid,
-                                          stat.start_time);
+    return members_attach_process(promises->members, deal->owner, attachment.pid,
+                                  member->start_time);
 }
 
 void promises_drop(struct promises *promises, struct deal *deal)
@@ -171,7 +169,9 @@ static int attribute(struct promises *promises, const struct vram_process *proce
     use->outer = verdict.outer;
     use->is_owner =
         owner && owner->pid == (pid_t)process->pid && owner->start_time == process->start_time;
-    if (owner && !use->is_owner && ledger_holds(promises->ledger, owner->key)) {
+    if (use->is_owner) {
+        owner->holds = true;
+    } else if (owner && ledger_holds(promises->ledger, owner->key)) {
         r = owner_saw(owner, (pid_t)process->pid, process->start_time);
         if (r > 0) {
             (void)record_member(promises, owner, (pid_t)process->pid, process->start_time);
@@ -271,6 +271,14 @@ static int take(struct promises *promises, const struct sample *from)
     return r;
 }
 
+/* What a sample for promises must have. Once somebody who waits has had GPUs woken they are asked so until nobody waits:
+ * to ask one way and the other means to open the driver anew each time. */
+static uint32_t take_wanted(struct promises *promises)
+{
+    promises->wakes = promises->wakes && ledger_waiter_count(promises->ledger);
+    return TAKE | (promises->wakes ? COLLECTOR_WAKE : 0);
+}
+
 static bool any_sleeps(const struct vram_snapshot *snapshot)
 {
     for (size_t i = 0; i < vram_snapshot_gpu_count(snapshot); i++) {
@@ -295,8 +303,9 @@ static void sampled(void *data, const struct sample *sample)
     }
     if (ledger_waiter_count(promises->ledger) && any_sleeps(sample->snapshot) &&
         !(sample->take & COLLECTOR_WAKE)) {
-        collector_ask(promises->daemon->collector, TAKE | COLLECTOR_WAKE);
-        return; /* whoever wants to use a GPU wakes it anyway */
+        promises->wakes = true; /* whoever wants to use a GPU wakes it anyway */
+        collector_ask(promises->daemon->collector, take_wanted(promises));
+        return;
     }
     uint64_t epoch = promises->daemon->epoch;
     if (take(promises, sample) < 0) {
@@ -304,7 +313,8 @@ static void sampled(void *data, const struct sample *sample)
     }
     promises_stir(promises, false);
     if (ledger_wants_sample(promises->ledger) && epoch != promises->daemon->epoch) {
-        collector_ask(promises->daemon->collector, TAKE); /* what changed may have made room */
+        /* What changed may have made room. */
+        collector_ask(promises->daemon->collector, take_wanted(promises));
     }
 }
 
@@ -317,9 +327,8 @@ static void set_timer(struct promises *promises)
         (void)event_del(promises->on_time);
         return;
     }
-    uint64_t left_ns = next_ns > now_ns ? next_ns - now_ns : 0;
-    struct timeval wait = {(time_t)(left_ns / 1000000000u),
-                           (suseconds_t)(left_ns % 1000000000u / 1000 + 1) % 1000000};
+    uint64_t left_us = (next_ns > now_ns ? next_ns - now_ns : 0) / 1000 + 1; /* never too early */
+    struct timeval wait = {(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
     (void)event_add(promises->on_time, &wait);
 }
 
@@ -340,7 +349,7 @@ static void on_time(evutil_socket_t none, short what, void *data)
     promises_stir(promises, epoch != promises->daemon->epoch);
 }
 
-static const struct timeval soon = {0, PROGRESS_USEC};
+static const struct timeval progress_pause = {0, PROGRESS_USEC};
 
 static void on_progress(evutil_socket_t none, short what, void *data)
 {
@@ -355,7 +364,7 @@ static void on_progress(evutil_socket_t none, short what, void *data)
     promises->told_to = 0;
     if (promises->tell_again) {
         promises->tell_again = false;
-        (void)event_add(promises->on_progress, &soon);
+        (void)event_add(promises->on_progress, &progress_pause);
     }
 }
 
@@ -369,10 +378,10 @@ void promises_stir(struct promises *promises, bool ask)
         promises->tell_again = true;
     } else if (ledger_waiter_count(promises->ledger) &&
                !event_pending(promises->on_progress, EV_TIMEOUT, NULL)) {
-        (void)event_add(promises->on_progress, &soon);
+        (void)event_add(promises->on_progress, &progress_pause);
     }
     if (ask && ledger_wants_sample(promises->ledger) && promises_may(promises)) {
-        collector_ask(promises->daemon->collector, TAKE);
+        collector_ask(promises->daemon->collector, take_wanted(promises));
     }
     record_compact(promises, false);
     figures_poll(promises->daemon);
@@ -381,7 +390,7 @@ void promises_stir(struct promises *promises, bool ask)
 static uint64_t poll_ns(void *data, uint32_t *ret_take)
 {
     struct promises *promises = data;
-    *ret_take = TAKE;
+    *ret_take = take_wanted(promises);
     if (!promises_may(promises)) {
         return 0;
     }
@@ -509,13 +518,30 @@ static const struct promises_ops ops = {
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
+static void forget_all(struct promises *promises)
+{
+    ledger_free(promises->ledger);
+    promises->ledger = NULL;
+    promises->members = members_free(promises->members);
+    promises->owners = owners_free(promises->owners);
+    promises->deals = deals_free(promises->deals);
+}
+
+int promises_begin(struct promises *promises)
+{
+    forget_all(promises);
+    promises->ledger = ledger_new(&promises_ledger_ops, promises);
+    promises->members = members_new("");
+    promises->owners = owners_new(promises->daemon->base, owner_ended, member_ended, promises);
+    promises->deals = deals_new();
+    return promises->ledger && promises->members && promises->owners && promises->deals ? 0
+                                                                                        : -ENOMEM;
+}
+
 static struct promises *promises_free(struct promises *promises)
 {
     if (promises) {
-        ledger_free(promises->ledger);
-        (void)members_free(promises->members);
-        (void)owners_free(promises->owners);
-        (void)deals_free(promises->deals);
+        forget_all(promises);
         if (promises->on_time) {
             event_free(promises->on_time);
         }
@@ -536,14 +562,9 @@ static struct promises *promises_new(struct daemon *daemon)
         return NULL;
     }
     promises->daemon = daemon;
-    promises->ledger = ledger_new(&promises_ledger_ops, promises);
-    promises->members = members_new("");
-    promises->owners = owners_new(daemon->base, owner_ended, member_ended, promises);
-    promises->deals = deals_new();
     promises->on_time = event_new(daemon->base, -1, 0, on_time, promises);
     promises->on_progress = event_new(daemon->base, -1, 0, on_progress, promises);
-    bool complete = promises->ledger && promises->members && promises->owners && promises->deals &&
-                    promises->on_time && promises->on_progress;
+    bool complete = promises_begin(promises) == 0 && promises->on_time && promises->on_progress;
     return complete ? promises : promises_free(promises);
 }
 

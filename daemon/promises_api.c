@@ -110,7 +110,6 @@ static bool ask_again(struct promises *promises, struct http_request *request, c
         return true;
     }
     deal->http = request;
-    deal->streams = true;
     deal->asker = peer->pid;
     deal->asked_ns = clock_now_ns();
     deal->told[0] = '\0';
@@ -129,7 +128,7 @@ static int enter(struct promises *promises, struct deal *deal, const struct owne
     r = ledger_ask(promises->ledger, &deal->request, clock_now_ns());
     r = r < 0 ? r : promises_join(promises, owner);
     for (size_t i = 0; r == 0 && i < deal->attached_count; i++) {
-        r = promises_attach(promises, deal, deal->attached[i]);
+        r = promises_attach(promises, deal, &deal->attached[i]);
         r = r == -ESRCH ? 0 : r;
     }
     if (r < 0) {
@@ -314,7 +313,7 @@ static bool attach_more(struct promises *promises, struct http_request *request,
         return false;
     }
     for (size_t i = before; i < deal->attached_count; i++) {
-        if (promises_attach(promises, deal, deal->attached[i]) == -ENOMEM) {
+        if (promises_attach(promises, deal, &deal->attached[i]) == -ENOMEM) {
             http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
             return false;
         }

@@ -23,6 +23,7 @@ struct promises {
     char trouble_text[JOURNAL_PROBLEM_MAX];
     int record_error; /* why the last record failed */
     bool ending;
+    bool wakes; /* samples wake sleeping GPUs */
     uint64_t sample_cost_ns;
     struct event *on_time, *on_progress;
     size_t told_to;              /* how far the present round has told waiters how they stand */
@@ -32,6 +33,8 @@ struct promises {
 };
 
 /* ---- promises.c ---- */
+/* Begins with nothing promised, whatever was known before. 0; -ENOMEM. */
+MUST_CHECK int promises_begin(struct promises *promises);
 /* After anything that may change who waits: times, samples, the epoch. `ask`: a sample begun from now on is wanted. */
 void promises_stir(struct promises *promises, bool ask);
 /* The owner that a process counts for and holds something; 0: none. */
@@ -42,7 +45,7 @@ MUST_CHECK int promises_join(struct promises *promises, const struct owner_proce
 void promises_settle_owner(struct promises *promises, uint64_t key);
 /* Makes a deal's attachments members. 0; -ENOMEM, -EINVAL. */
 MUST_CHECK int promises_attach(struct promises *promises, const struct deal *deal,
-                               const char *text);
+                               const struct deal_member *member);
 /* Takes a deal out. What waits for its answer must have been answered. */
 void promises_drop(struct promises *promises, struct deal *deal);
 
@@ -85,6 +88,10 @@ bool request_members(const struct promises *promises, struct http_request *reque
 MUST_CHECK int record_lease(struct promises *promises, const struct deal *deal,
                             const struct ledger_lease *lease);
 MUST_CHECK int record_wait(struct promises *promises, const struct deal *deal);
+/* The journal's first record: where it was written. */
+MUST_CHECK int record_place(struct promises *promises);
+/* The PID namespace of this daemon; 0: it cannot be told. */
+uint64_t record_namespace(void);
 int record_end(struct promises *promises, const char *id);
 int record_base(struct promises *promises, uint64_t owner, const char *uuid, int64_t base_bytes);
 int record_member(struct promises *promises, const struct owner_process *owner, pid_t pid,

@@ -37,41 +37,26 @@ static int record(void *data, const struct ledger_lease *lease, bool known)
     return promises->record_error;
 }
 
-#define TOLD_AT_ONCE 32 /* of thousands who wait; answers come in between */
-
 /* ---- Answers --------------------------------------------------------------------------------- */
 
 static void send_verdict(struct deal *deal, const char *text)
 {
     struct http_request *http = deal->http;
     deal->http = NULL;
-    if (!http) {
-        return;
-    }
-    if (!text) {
-        http_fail(http, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-    } else if (deal->streams) {
-        http_line(http, text);
-        http_end(http);
-    } else {
+    if (http && text) {
         http_answer(http, 200, text);
+    } else if (http) {
+        http_fail(http, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
     }
 }
 
-/* An answer that is no verdict; in a stream, whose status is out already, a line like one. */
+/* An answer that is no verdict. */
 static void send_error(struct deal *deal, int status, const char *code, int error, const char *hint,
                        const char *message)
 {
     struct http_request *http = deal->http;
     deal->http = NULL;
-    if (http && deal->streams && deal->told[0]) {
-        char *text = http_error_json(code, error, hint, message);
-        if (text) {
-            http_line(http, text);
-        }
-        free(text);
-        http_end(http);
-    } else if (http) {
+    if (http) {
         http_fail(http, status, code, error, hint, "%s", message);
     }
 }
@@ -199,6 +184,8 @@ const struct ledger_ops promises_ledger_ops = {
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
+#define TOLD_AT_ONCE 32 /* of thousands who wait; answers come in between */
+
 static void say_room(const struct promises *promises, const struct ledger_waiter *waiter,
                      char text[DEAL_WAITS_FOR_MAX])
 {
@@ -273,7 +260,7 @@ bool promises_tell_waiting(struct promises *promises, size_t *from)
         /* A look lasts a tenth of a second: not worth a word. */
         bool soon = waiter.reason == LEDGER_FOR_SAMPLE ||
                     (waiter.reason == LEDGER_FOR_QUIET && !waiter.pid);
-        if (deal && deal->http && deal->streams && !soon) {
+        if (deal && deal->http && deal->request.waits && !soon) {
             tell_waiting(promises, deal, &waiter);
         }
     }

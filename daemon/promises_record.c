@@ -7,6 +7,7 @@
  *   base    an owner's base on a GPU
  *   member  a process that was seen to count for an owner: its parents may be gone when that is asked again
  *   end     a lease or request is over
+ *   place   the PID namespace in which all these pids mean something; the first record of a journal
  *
  * Processes are told by pid and start time, which mean something within one boot, as a journal does.
  */
@@ -86,7 +87,14 @@ static void write_deal(struct json *json, const struct promises *promises, const
     json_number(json, "uid", deal->uid);
     json_text(json, "label", deal->label);
     json_number(json, "since", deal->since_ns);
-    write_texts(json, "attached", deal->attached, deal->attached_count);
+    json_array(json, "attached");
+    for (size_t i = 0; i < deal->attached_count; i++) {
+        json_object(json, NULL);
+        json_text(json, "text", deal->attached[i].text);
+        json_number(json, "start", deal->attached[i].start_time);
+        json_end_object(json);
+    }
+    json_end_array(json);
 }
 
 /* A time or amount that may be none. */
@@ -207,11 +215,33 @@ int record_base(struct promises *promises, uint64_t owner, const char *uuid, int
     return put(&sink, &buf);
 }
 
+static int write_place(const struct sink *sink)
+{
+    struct buf buf = BUF_INIT;
+    struct json json = JSON_INIT(&buf);
+    begin(&json, "place");
+    json_number(&json, "pid_namespace", record_namespace());
+    json_end_object(&json);
+    return put(sink, &buf);
+}
+
+uint64_t record_namespace(void)
+{
+    uint64_t id;
+    return process_namespace("", getpid(), "pid", &id) < 0 ? 0 : id;
+}
+
+int record_place(struct promises *promises)
+{
+    struct sink sink = {.promises = promises};
+    return is_recording(promises) ? write_place(&sink) : -EROFS;
+}
+
 static int write_all(struct journal_writer *writer, void *data)
 {
     struct promises *promises = data;
     struct sink sink = {.promises = promises, .writer = writer};
-    int r = 0;
+    int r = write_place(&sink);
     for (size_t i = 0; r == 0 && i < ledger_lease_count(promises->ledger); i++) {
         struct ledger_lease lease = ledger_lease_at(promises->ledger, i);
         const struct deal *deal = deals_find(promises->deals, lease.id);

@@ -118,7 +118,6 @@ bool request_read(struct http_request *request, const json_t *body, struct deal 
     asked->waits = for_ever || wait_ms;
     asked->deadline_ns = for_ever || !wait_ms ? LEDGER_NEVER : clock_now_ns() + wait_ms * 1000000;
     asked->lasts_ns = lasts_ms == UINT64_MAX ? LEDGER_NEVER : lasts_ms * 1000000;
-    deal->streams = asked->waits;
     return true;
 }
 
@@ -212,6 +211,7 @@ static bool add_attachment(const struct promises *promises, struct http_request 
                            const struct peer *peer, struct deal *deal, const char *text)
 {
     struct attachment attachment;
+    struct process_stat stat = {0};
     char number[32];
     uid_t uid;
     if (deal->attached_count >= DEAL_ATTACHED_MAX) {
@@ -234,7 +234,7 @@ static bool add_attachment(const struct promises *promises, struct http_request 
     if (attachment.kind == ATTACHMENT_PID) {
         pid_t pid;
         if (process_translate("", peer->pid, attachment.pid, &pid) < 0 ||
-            process_uid("", pid, &uid) < 0) {
+            process_stat("", pid, &stat) < 0 || process_uid("", pid, &uid) < 0) {
             http_fail(request, 404, "no_such_process", ESRCH, NULL, "there is no process %ld",
                       (long)attachment.pid);
             return false;
@@ -247,7 +247,7 @@ static bool add_attachment(const struct promises *promises, struct http_request 
         (void)snprintf(number, sizeof(number), "pid:%ld", (long)pid);
         text = number;
     }
-    if (deal_attach(deal, text) < 0) {
+    if (deal_attach(deal, text, stat.start_time) < 0) {
         http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
         return false;
     }

@@ -25,6 +25,7 @@ struct restoration {
     size_t count, room;
     struct past_deal *deals;
     json_t *bases, *members; /* arrays of records */
+    bool placed;             /* the journal says where it was written */
 };
 
 static uint64_t number_of(const json_t *object, const char *key, bool *bad)
@@ -142,6 +143,15 @@ static int note_end(struct restoration *restoration, const json_t *record)
     return bad ? -EBADMSG : 0;
 }
 
+/* Elsewhere the same pids are other processes, and every owner would be found ended. */
+static int note_place(struct restoration *restoration, const json_t *record)
+{
+    bool bad = false;
+    uint64_t there = number_of(record, "pid_namespace", &bad), here = record_namespace();
+    restoration->placed = true;
+    return bad ? -EBADMSG : there && here && there != here ? -EXDEV : 0;
+}
+
 static int replay(void *data, const char *text, size_t length)
 {
     struct restoration *restoration = data;
@@ -151,6 +161,8 @@ static int replay(void *data, const char *text, size_t length)
     int r = -EBADMSG;
     if (bad) {
         r = -EBADMSG;
+    } else if (strcmp(kind, "place") == 0) {
+        r = note_place(restoration, record);
     } else if (strcmp(kind, "lease") == 0 || strcmp(kind, "wait") == 0) {
         r = note_deal(restoration, record, kind[0] == 'l');
     } else if (strcmp(kind, "end") == 0) {
@@ -203,7 +215,9 @@ static int restore_deal(struct promises *promises, struct past_deal *past,
     (void)text_copy(deal->label, sizeof(deal->label), text_of(record, "label", &bad));
     json_array_foreach(json_object_get(record, "attached"), i, value)
     {
-        if (!json_is_string(value) || deal_attach(deal, json_string_value(value)) < 0) {
+        const char *text = text_of(value, "text", &bad);
+        uint64_t start = number_of(value, "start", &bad);
+        if (bad || deal_attach(deal, text, start) < 0) {
             return -EBADMSG;
         }
     }
@@ -288,7 +302,7 @@ static int restore(struct restoration *restoration, struct past_deal *past)
         r = members_add_lease(promises->members, owner->key, past->deal->id);
     }
     for (size_t i = 0; r == 0 && i < past->deal->attached_count; i++) {
-        int attached = promises_attach(promises, past->deal, past->deal->attached[i]);
+        int attached = promises_attach(promises, past->deal, &past->deal->attached[i]);
         r = attached == -ENOMEM ? attached : 0; /* a process may have ended */
     }
     return r;
@@ -401,6 +415,15 @@ int record_restore(struct promises *promises, bool forget)
     if (r == -ENOMEM) {
         return r;
     }
+    if (r == -EXDEV) {
+        (void)snprintf(problem, sizeof(problem),
+                       "the journal %s was written in another PID namespace: nothing is promised "
+                       "until vramd runs there",
+                       promises->journal_path);
+    }
+    if (r != JOURNAL_READY && promises_begin(promises) < 0) { /* half of it is worth nothing */
+        return -ENOMEM;
+    }
     if (r != JOURNAL_READY) {
         stand_down(promises,
                    r < 0                ? "journal_failed"
@@ -411,6 +434,9 @@ int record_restore(struct promises *promises, bool forget)
     }
     promises->trouble = NULL;
     restore_ends(promises);
+    if (!restoration.placed && (r = record_place(promises)) < 0) {
+        log_line(LOG_LINE_WARNING, "the journal could not be written: %s", strerror(-r));
+    }
     if (restoration.count) {
         log_line(LOG_LINE_NOTICE, "%zu leases and requests from before the restart",
                  deals_count(promises->deals));

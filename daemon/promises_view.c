@@ -2,7 +2,9 @@
 /* Leases, waiters and answers as JSON (docs/api.md). */
 #include "daemon/promises_inner.h"
 
+#include "common/clock.h"
 #include "common/size.h"
+#include "common/text.h"
 #include "common/utc.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -10,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define USER_KEPT_NS ((uint64_t)60000000000)
 
 static const struct vram_gpu *find_gpu(const struct promises *promises, const char *uuid)
 {
@@ -36,14 +40,29 @@ const char *view_gpu(const struct promises *promises, const char *uuid, char *te
     return text;
 }
 
-/* The name of a user; the number where there is none. */
+/* The name of a user; the number where there is none. The last one is kept for a minute: who knows it may be a network
+ * away, and every answer and every line of a list has a user. */
 static void write_user(struct json *json, uid_t uid)
 {
-    char room[1024], number[24];
-    struct passwd entry, *found = NULL;
-    (void)snprintf(number, sizeof(number), "%lu", (unsigned long)uid);
-    bool named = getpwuid_r(uid, &entry, room, sizeof(room), &found) == 0 && found;
-    json_text(json, "user", named ? entry.pw_name : number);
+    static struct {
+        uid_t uid;
+        uint64_t until_ns;
+        char name[64];
+    } kept;
+    uint64_t now_ns = clock_now_ns();
+    if (kept.uid != uid || now_ns >= kept.until_ns) {
+        char room[1024];
+        struct passwd entry, *found = NULL;
+        bool named = getpwuid_r(uid, &entry, room, sizeof(room), &found) == 0 && found &&
+                     strlen(entry.pw_name) < sizeof(kept.name);
+        (void)snprintf(kept.name, sizeof(kept.name), "%lu", (unsigned long)uid);
+        if (named) {
+            (void)text_copy(kept.name, sizeof(kept.name), entry.pw_name);
+        }
+        kept.uid = uid;
+        kept.until_ns = now_ns + USER_KEPT_NS;
+    }
+    json_text(json, "user", kept.name);
 }
 
 static void write_moment(struct json *json, const char *key, uint64_t ns)
@@ -66,6 +85,9 @@ static const char *state_name(uint32_t state)
 static void write_members(struct json *json, const struct owner_process *owner)
 {
     json_array(json, "members");
+    if (owner && owner->holds) {
+        json_number(json, NULL, (uint64_t)owner->pid);
+    }
     for (size_t i = 0; owner && i < owner->member_count; i++) {
         json_number(json, NULL, (uint64_t)owner->members[i]->pid);
     }
@@ -105,7 +127,7 @@ static void write_lease(struct json *json, const char *key, const struct promise
     write_members(json, owner);
     json_array(json, "attached");
     for (size_t i = 0; i < deal->attached_count; i++) {
-        json_text(json, NULL, deal->attached[i]);
+        json_text(json, NULL, deal->attached[i].text);
     }
     json_end_array(json);
     write_moment(json, "since", deal->since_ns);

@@ -119,7 +119,7 @@ def test_figures__before_during_and_after(daemon, crowd):
     process.stdin.flush()
     crowd.holds(process)
     lease = leases(daemon)["leases"][0]
-    assert (lease["held_bytes"], lease["outstanding_bytes"], lease["members"]) == (14 * GIB, 0, [])
+    assert (lease["held_bytes"], lease["outstanding_bytes"], lease["members"]) == (14 * GIB, 0, [process.pid])
     assert daemon.vram("fit", str(left)).returncode == 0
     assert daemon.vram("fit", str(left + 1)).returncode == 1
     processes = daemon.snapshot()["gpus"][0]["processes"]

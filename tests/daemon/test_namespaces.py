@@ -187,11 +187,11 @@ def test_mounted__socket_alone_does_not(make_daemon, space, open_to_us, tmp_path
 # ---- Pids that are used twice ----------------------------------------------------------------------------------------
 
 
-def take_pid(container, pid):
+def take_pid(container, pid, command="sleep 1000", env=None):
     """A process that has this pid in there."""
-    script = f"echo {pid - 1} >/proc/sys/kernel/ns_last_pid || exit; sleep 1000 >/dev/null 2>&1 & echo $!"
+    script = f"echo {pid - 1} >/proc/sys/kernel/ns_last_pid || exit; {command} >/dev/null 2>&1 & echo $!"
     for _ in range(100):
-        run = container.run("sh", "-c", script)
+        run = container.run("sh", "-c", script, env=env)
         if run.returncode != 0:
             pytest.skip("pids cannot be chosen here: " + run.stderr.strip())
         if int(run.stdout) == pid:
@@ -220,3 +220,44 @@ def test_reused__a_pid_inherits_nothing(make_daemon, space, way, restarted):
     within = container.run(VRAM, "run", "14G", "--", "echo", "ran", env=daemon.env)
     assert (within.returncode, within.stdout) == (0, "ran\n"), within.stderr
     assert container.run("cat", f"/proc/{pid}/comm").stdout == "sleep\n"
+
+
+def test_reused__an_attached_pid_fills_nothing(make_daemon, space, way):
+    container = space("--pid")
+    daemon = make_daemon().start(env=way, wrap=container.enter)
+    owner = container.start("sh", "-c", "echo $$; exec sleep 1000")
+    member = container.start("sh", "-c", "echo $$; exec sleep 1000")
+    pid = int(member.stdout.readline())
+    run = container.run(VRAM, "reserve", "14G", "--pid", owner.stdout.readline().strip(), "--member", f"pid:{pid}", env=daemon.env)
+    assert run.returncode == 0, run.stderr
+    container.kill(daemon.get("/v1/daemon").json["pid"])
+    daemon.process.wait(DEADLINE)
+    container.kill(pid)
+    member.communicate()
+    take_pid(container, pid, f"{VRAM_SIM} hold 2G", env=daemon.env)
+    assert daemon.start(env=way, wrap=container.enter).ready == "ready"
+    eventually(lambda: any(process["pid"] == pid and process["used_bytes"] == 2 * GIB
+                           for process in daemon.snapshot()["gpus"][0]["processes"]), "it holds memory")
+    lease, = leases(daemon)
+    assert (lease["held_bytes"], lease["outstanding_bytes"], lease["members"]) == (0, 14 * GIB, [])
+
+
+# ---- A journal from elsewhere ----------------------------------------------------------------------------------------
+
+
+def test_elsewhere__a_journal_is_left_alone(make_daemon, space):
+    """A daemon that is started by hand in a container, in the place of the machine's."""
+    daemon = make_daemon().start()
+    assert daemon.vram("reserve", "14G", "--pid", str(os.getpid())).returncode == 0
+    before = leases(daemon)
+    daemon.stop(signal.SIGKILL)
+    container = space("--pid")
+    assert daemon.start(wrap=container.enter).ready == "ready"
+    told = daemon.get("/v1/daemon").json
+    assert (told["promising"], told["reason"]) == (False, "journal_failed")
+    assert "written in another PID namespace" in told["message"]
+    assert container.run(VRAM, "run", "2G", "--", "true", env=daemon.env).returncode == 125
+    container.kill(told["pid"])
+    daemon.process.wait(DEADLINE)
+    assert daemon.start().ready == "ready"
+    assert leases(daemon) == before
