@@ -171,9 +171,13 @@ static bool is_allowed(const struct promises *promises, struct http_request *req
     const struct daemon *daemon = promises->daemon;
     if (!rights_lease(&daemon->rights, peer)) {
         const char *group = daemon->config.lease_group;
-        http_fail(request, 403, "forbidden", EPERM,
-                  "`sudo usermod -aG GROUP USER` lets a user in, from the next login on",
-                  "leases are for members of the group %s", group[0] ? group : "of administrators");
+        char hint[128];
+        (void)snprintf(hint, sizeof(hint),
+                       "`sudo usermod -aG %s USER` lets a user in, from the next login on", group);
+        http_fail(request, 403, "forbidden", EPERM, group[0] ? hint : NULL,
+                  group[0] ? "leases are for members of the group %s"
+                           : "leases are for administrators%s",
+                  group);
         return false;
     }
     if (ledger_waiter_count(promises->ledger) >= daemon->config.max_waiters ||
