@@ -44,21 +44,6 @@ void ledger_free(struct ledger *ledger)
 
 /* ---- After a restart ------------------------------------------------------------------------- */
 
-static struct lease *make_lease(const char *id, size_t gpu_count)
-{
-    struct lease *lease = calloc(1, sizeof(*lease));
-    if (!lease) {
-        return NULL;
-    }
-    lease->gpus = calloc(gpu_count, sizeof(*lease->gpus));
-    if (!lease->gpus) {
-        return lease_free(lease);
-    }
-    lease->gpu_count = gpu_count;
-    (void)text_copy(lease->id, sizeof(lease->id), id);
-    return lease;
-}
-
 int ledger_restore_lease(struct ledger *ledger, const struct ledger_lease *from)
 {
     int64_t bases[LEDGER_GPUS];
@@ -69,7 +54,7 @@ int ledger_restore_lease(struct ledger *ledger, const struct ledger_lease *from)
         from->size_bytes > SIZE_LIMIT || !from->owner) {
         return -EINVAL;
     }
-    struct lease *lease = make_lease(from->id, from->gpu_count);
+    struct lease *lease = lease_new(from->id, from->gpu_count);
     if (!lease) {
         return -ENOMEM;
     }

@@ -23,10 +23,27 @@ int ledger_make_room(void **array, size_t *room, size_t count, size_t size)
     return 0;
 }
 
+struct lease *lease_new(const char *id, size_t gpu_count)
+{
+    struct lease *lease = calloc(1, sizeof(*lease));
+    if (!lease) {
+        return NULL;
+    }
+    lease->gpus = calloc(gpu_count, sizeof(*lease->gpus));
+    lease->shares = calloc(gpu_count, sizeof(*lease->shares));
+    if (!lease->gpus || !lease->shares) {
+        return lease_free(lease);
+    }
+    lease->gpu_count = gpu_count;
+    (void)text_copy(lease->id, sizeof(lease->id), id);
+    return lease;
+}
+
 struct lease *lease_free(struct lease *lease)
 {
     if (lease) {
         free(lease->gpus);
+        free(lease->shares);
         free(lease);
     }
     return NULL;

@@ -70,6 +70,7 @@ struct lease {
     uint32_t state;
     size_t gpu_count;
     size_t *gpus;
+    struct ledger_share *shares; /* what ledger_view() shows of them */
 };
 
 struct waiter {
@@ -115,7 +116,6 @@ struct ledger {
     struct past *pasts;
     uint64_t listed_ns; /* when processes were last looked at */
     uint64_t grace_ns;  /* until when absent waiters may return; 0: there are none */
-    struct ledger_share shares[LEDGER_GPUS]; /* of the lease that is looked at */
 };
 
 static inline void gpu_set_add(struct gpu_set *set, size_t gpu)
@@ -157,6 +157,8 @@ void ledger_drop_share(struct ledger *ledger, struct lease *lease, size_t which)
 /* Books a lease that is complete but for its place in the list, with the bases for accounts that are
  * new. Negative errno: nothing has changed. */
 MUST_CHECK int ledger_add_lease(struct ledger *ledger, struct lease *lease, const int64_t *bases);
+/* A lease with room for so many GPUs. NULL: out of memory. */
+struct lease *lease_new(const char *id, size_t gpu_count);
 struct lease *lease_free(struct lease *lease);
 
 /* ---- ledger.c ---- */
@@ -165,8 +167,8 @@ bool waiters_overlap(const struct ledger *ledger, const struct waiter *a, const 
 /* Takes a waiter out that was removed from the queue: its owner has a request less. */
 void ledger_forget_waiter(struct ledger *ledger, struct waiter *waiter);
 /* ---- ledger_look.c ---- */
-/* A lease as others see it, its shares in ledger->shares. */
-struct ledger_lease ledger_view(struct ledger *ledger, const struct lease *lease);
+/* A lease as others see it, its shares as of now. */
+struct ledger_lease ledger_view(const struct ledger *ledger, const struct lease *lease);
 
 /* ---- ledger_book.c ---- */
 MUST_CHECK int ledger_book(struct ledger *ledger, const struct ledger_sample *sample);

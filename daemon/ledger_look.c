@@ -29,16 +29,16 @@ static void split(const struct ledger *ledger, const struct lease *lease,
     }
 }
 
-struct ledger_lease ledger_view(struct ledger *ledger, const struct lease *lease)
+struct ledger_lease ledger_view(const struct ledger *ledger, const struct lease *lease)
 {
     const struct owner *owner = ledger_owner(ledger, lease->owner);
     for (size_t i = 0; i < lease->gpu_count; i++) {
         const struct gpu *gpu = &ledger->gpus[lease->gpus[i]];
         const struct account *account = ledger_account(owner, gpu->memory);
-        ledger->shares[i] = (struct ledger_share){.uuid = gpu->uuid};
+        lease->shares[i] = (struct ledger_share){.uuid = gpu->uuid};
         if (account) {
-            ledger->shares[i].base_bytes = account->base_bytes;
-            split(ledger, lease, account, &ledger->shares[i]);
+            lease->shares[i].base_bytes = account->base_bytes;
+            split(ledger, lease, account, &lease->shares[i]);
         }
     }
     return (struct ledger_lease){
@@ -50,7 +50,7 @@ struct ledger_lease ledger_view(struct ledger *ledger, const struct lease *lease
         .filled = lease->filled,
         .state = lease->state,
         .gpu_count = lease->gpu_count,
-        .gpus = ledger->shares,
+        .gpus = lease->shares,
     };
 }
 
@@ -78,8 +78,7 @@ size_t ledger_lease_count(const struct ledger *ledger)
 
 struct ledger_lease ledger_lease_at(const struct ledger *ledger, size_t i)
 {
-    /* The room for its shares is no part of what the ledger promises not to change. */
-    return ledger_view((struct ledger *)(uintptr_t)ledger, ledger->leases[i]);
+    return ledger_view(ledger, ledger->leases[i]);
 }
 
 size_t ledger_waiter_count(const struct ledger *ledger)

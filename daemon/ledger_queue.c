@@ -165,15 +165,11 @@ static void copy_choice(struct pass *pass)
 static struct lease *new_lease(const struct pass *pass, const struct waiter *waiter)
 {
     const struct reckoning *open = pass->open;
-    struct lease *lease = calloc(1, sizeof(*lease));
-    size_t *gpus = calloc(waiter->gpu_count, sizeof(*gpus));
-    if (!lease || !gpus) {
-        free(lease);
-        free(gpus);
+    struct lease *lease = lease_new(waiter->id, waiter->gpu_count);
+    if (!lease) {
         return NULL;
     }
-    lease->gpus = gpus;
-    memcpy(lease->id, waiter->id, sizeof(lease->id));
+    lease->gpu_count = 0;
     lease->owner = waiter->owner;
     lease->holder = pass->ledger->ops->holder(pass->ledger->data, waiter->owner);
     lease->size_bytes = waiter->size_bytes;
@@ -198,7 +194,7 @@ static int record_new(struct pass *pass, const struct lease *lease, int64_t *bas
         const struct account *account = ledger_account(owner, gpu->memory);
         bases[i] = account ? account->base_bytes
                            : ledger_first_base(ledger, pass->sample, lease->owner, gpu->memory);
-        ledger->shares[i] = (struct ledger_share){
+        lease->shares[i] = (struct ledger_share){
             .uuid = gpu->uuid, .base_bytes = bases[i], .outstanding_bytes = lease->size_bytes};
     }
     struct ledger_lease view = {
@@ -208,7 +204,7 @@ static int record_new(struct pass *pass, const struct lease *lease, int64_t *bas
         .size_bytes = lease->size_bytes,
         .until_ns = lease->until_ns,
         .gpu_count = lease->gpu_count,
-        .gpus = ledger->shares,
+        .gpus = lease->shares,
     };
     return ledger->ops->record(ledger->data, &view, false);
 }

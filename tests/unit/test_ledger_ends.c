@@ -267,6 +267,17 @@ static void test_ledger_ends__who_has_it_all_is_not_squeezed(void **state)
     assert_int_equal(rig_lease(rig, id).state, LEDGER_OK);
 }
 
+static void test_ledger__a_look_leaves_others_as_they_are(void **state)
+{
+    struct rig *rig = *state;
+    rig_gpus(rig, 2);
+    const char *first = rig_hold(rig, 10, 20 * GIB), *second = rig_hold(rig, 11, 21 * GIB);
+    struct ledger_lease one = rig_lease(rig, first), other = rig_lease(rig, second);
+    assert_string_not_equal(one.gpus[0].uuid, other.gpus[0].uuid);
+    assert_int_equal(one.gpus[0].outstanding_bytes, 20 * GIB);
+    assert_int_equal(other.gpus[0].outstanding_bytes, 21 * GIB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +296,7 @@ int main(void)
         WITH_RIG(test_ledger_ends__squeezed_by_the_largest_where_nobody_grows),
         WITH_RIG(test_ledger_ends__squeezed_by_nobody_who_can_be_named),
         WITH_RIG(test_ledger_ends__who_has_it_all_is_not_squeezed),
+        WITH_RIG(test_ledger__a_look_leaves_others_as_they_are),
     };
     return cmocka_run_group_tests_name("ledger_ends", tests, NULL, NULL);
 }
