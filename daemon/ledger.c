@@ -59,7 +59,6 @@ int ledger_restore_lease(struct ledger *ledger, const struct ledger_lease *from)
         return -ENOMEM;
     }
     lease->owner = from->owner;
-    lease->holder = from->holder;
     lease->size_bytes = from->size_bytes;
     lease->until_ns = from->until_ns;
     lease->filled = from->filled;
@@ -69,7 +68,7 @@ int ledger_restore_lease(struct ledger *ledger, const struct ledger_lease *from)
         lease->gpus[i] = ledger_gpu_add(ledger, from->gpus[i].uuid);
         r = lease->gpus[i] == NO_GPU ? -ENOSPC : 0;
     }
-    r = r < 0 ? r : ledger_add_lease(ledger, lease, bases);
+    r = r < 0 ? r : ledger_add_lease(ledger, lease, from->holder, bases);
     if (r < 0) {
         (void)lease_free(lease);
     }

@@ -12,10 +12,11 @@
  *     outstanding = sum over owners of max(0, base + sizes of their leases - used by their members)
  *     granted     where size <= free - outstanding - margin
  *
- * `base` is what the members used at their owner's first grant, lowered whenever they use less. A nested owner (a
- * member of another's lease that has one of its own) begins at 0: what it used before was promised to the outer
- * one. What a nested owner's members use beyond their own promise counts as used by the outer one's, so that
- * the two together have what both were promised.
+ * `base` is what counted as used by the members at their owner's first grant, lowered whenever it is less. A nested
+ * owner (a member of another's lease that has one of its own) begins at 0: what it used before was promised to the
+ * outer one. What a nested owner's members use beyond their own promise counts as used by the outer one's, so that
+ * the two together have what both were promised. The outer one is the nearest that was promised something in this
+ * memory: who is in between may hold on other GPUs only.
  */
 #ifndef VRAM_DAEMON_LEDGER_H
 #define VRAM_DAEMON_LEDGER_H
@@ -109,7 +110,7 @@ enum ledger_state {
 
 struct ledger_lease {
     const char *id;
-    uint64_t owner, holder; /* as holder() said at the grant */
+    uint64_t owner, holder; /* of its owner, as holder() said when either got its first lease */
     uint64_t size_bytes;
     uint64_t until_ns;
     bool filled;
@@ -170,7 +171,8 @@ struct ledger_ops {
      * answered at once. */
     uint64_t (*holder)(void *data, uint64_t owner);
     /* A lease is about to be granted, or (`known`) was one before and is to grow: writes it down. Negative: it is not
-     * granted. Also where a known one has lost a GPU; then it stands whatever comes back. */
+     * granted. Also where a known one has lost a GPU, or its owner has another holder; then it stands whatever comes
+     * back. */
     int (*record)(void *data, const struct ledger_lease *lease, bool known);
     /* A request's end. `lease`: what it became, or what grew; NULL where it was not granted. `sum` is NULL where
      * nothing was reckoned: at a time-out. */

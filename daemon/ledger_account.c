@@ -140,8 +140,20 @@ struct account *ledger_account(const struct owner *owner, size_t memory)
     return NULL;
 }
 
-static struct account *make_account(struct owner *owner, size_t memory, int64_t base,
-                                    uint64_t outer)
+struct owner *ledger_nearest(const struct ledger *ledger, uint64_t key, size_t memory)
+{
+    struct owner *owner = ledger_owner(ledger, key);
+    /* As many steps as there are owners, in case they should go in a circle. */
+    for (size_t n = 0; owner && n < ledger->owner_count; n++) {
+        if (ledger_account(owner, memory)) {
+            return owner;
+        }
+        owner = ledger_owner(ledger, owner->holder);
+    }
+    return NULL;
+}
+
+static struct account *make_account(struct owner *owner, size_t memory, int64_t base)
 {
     struct account *account = ledger_account(owner, memory);
     if (account) {
@@ -154,8 +166,7 @@ static struct account *make_account(struct owner *owner, size_t memory, int64_t 
     }
     owner->accounts = grown;
     account = &grown[owner->account_count++];
-    *account =
-        (struct account){.memory = memory, .base_bytes = base, .all_known = true, .outer = outer};
+    *account = (struct account){.memory = memory, .base_bytes = base, .all_known = true};
     return account;
 }
 
@@ -225,7 +236,8 @@ struct lease *ledger_lease_of_id(const struct ledger *ledger, const char *id)
     return NULL;
 }
 
-int ledger_add_lease(struct ledger *ledger, struct lease *lease, const int64_t *bases)
+int ledger_add_lease(struct ledger *ledger, struct lease *lease, uint64_t holder,
+                     const int64_t *bases)
 {
     struct owner *owner = ledger_owner_make(ledger, lease->owner);
     if (!owner || LEDGER_MAKE_ROOM(ledger->leases, ledger->lease_room, ledger->lease_count) < 0) {
@@ -234,7 +246,7 @@ int ledger_add_lease(struct ledger *ledger, struct lease *lease, const int64_t *
     }
     size_t before = owner->account_count;
     for (size_t i = 0; i < lease->gpu_count; i++) {
-        if (!make_account(owner, ledger->gpus[lease->gpus[i]].memory, bases[i], lease->holder)) {
+        if (!make_account(owner, ledger->gpus[lease->gpus[i]].memory, bases[i])) {
             owner->account_count = before;
             ledger_owner_forget(ledger, lease->owner);
             return -ENOMEM;
@@ -246,6 +258,7 @@ int ledger_add_lease(struct ledger *ledger, struct lease *lease, const int64_t *
         account->sizes_bytes += lease->size_bytes;
         account->unfilled_bytes += lease->filled ? 0 : lease->size_bytes;
     }
+    owner->holder = owner->leases ? owner->holder : holder;
     owner->leases++;
     ledger->leases[ledger->lease_count++] = lease;
     for (size_t i = 0; i < lease->gpu_count; i++) {
@@ -261,18 +274,71 @@ void ledger_lower(struct ledger *ledger, const struct lease *lease, uint64_t now
     }
 }
 
-void ledger_remove_lease(struct ledger *ledger, size_t i, uint32_t why)
+/* ---- Nests ----------------------------------------------------------------------------------- */
+
+void ledger_step_in(struct ledger *ledger, const struct owner *owner)
+{
+    for (size_t i = 0; i < ledger->owner_count; i++) {
+        struct owner *inner = &ledger->owners[i];
+        if (inner != owner && inner->leases && inner->holder == owner->holder &&
+            ledger->ops->holder(ledger->data, inner->key) == owner->key) {
+            inner->holder = owner->key;
+        }
+    }
+}
+
+static void record_all(struct ledger *ledger, const struct owner *owner)
+{
+    for (size_t i = 0; i < ledger->lease_count; i++) {
+        if (ledger->leases[i]->owner == owner->key) {
+            struct ledger_lease view = ledger_view(ledger, ledger->leases[i]);
+            (void)ledger->ops->record(ledger->data, &view, true);
+        }
+    }
+}
+
+void ledger_record_members(struct ledger *ledger, const struct owner *owner)
+{
+    for (size_t i = 0; i < ledger->owner_count; i++) {
+        if (ledger->owners[i].holder == owner->key) {
+            record_all(ledger, &ledger->owners[i]);
+        }
+    }
+}
+
+/* An owner without a lease stands between nobody any more: who was its member is its holder's from now on. */
+static void step_out(struct ledger *ledger, struct owner *owner)
+{
+    for (size_t i = 0; i < ledger->owner_count; i++) {
+        struct owner *inner = &ledger->owners[i];
+        if (inner->holder == owner->key) {
+            inner->holder = owner->holder == inner->key ? 0 : owner->holder;
+            record_all(ledger, inner);
+        }
+    }
+    owner->holder = 0;
+}
+
+struct lease *ledger_take_lease(struct ledger *ledger, size_t i)
 {
     struct lease *lease = ledger->leases[i];
     for (size_t j = 0; j < lease->gpu_count; j++) {
         debit(ledger, lease, lease->gpus[j]);
     }
     struct owner *owner = ledger_owner(ledger, lease->owner);
-    owner->leases--;
     memmove(&ledger->leases[i], &ledger->leases[i + 1],
             (ledger->lease_count - i - 1) * sizeof(struct lease *));
     ledger->lease_count--;
+    if (--owner->leases == 0) {
+        step_out(ledger, owner);
+    }
     ledger_owner_forget(ledger, lease->owner);
+    return lease;
+}
+
+void ledger_remove_lease(struct ledger *ledger, size_t i, uint32_t why)
+{
+    struct lease *lease = ledger_take_lease(ledger, i);
     ledger->ops->ended(ledger->data, lease->id, why);
     (void)lease_free(lease);
 }

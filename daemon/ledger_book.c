@@ -139,12 +139,12 @@ static int follow_memories(struct ledger *ledger, const size_t *memories)
 
 /* ---- What members use ------------------------------------------------------------------------ */
 
-static struct account *account_of(const struct ledger *ledger, const struct ledger_use *use,
-                                  size_t memory, bool *ret_own)
+/* The owner in whose account a use counts. NULL: nobody's. */
+static struct owner *counts_for(const struct ledger *ledger, const struct ledger_use *use,
+                                size_t memory)
 {
-    struct account *account = ledger_account(ledger_owner(ledger, use->owner), memory);
-    *ret_own = account != NULL;
-    return account ? account : ledger_account(ledger_owner(ledger, use->outer), memory);
+    struct owner *nearest = ledger_nearest(ledger, use->owner, memory);
+    return nearest ? nearest : ledger_nearest(ledger, use->outer, memory);
 }
 
 static void clear_uses(struct ledger *ledger)
@@ -169,12 +169,12 @@ static void book_uses(struct ledger *ledger, const struct ledger_sample *sample)
         }
         struct gpu *memory = &ledger->gpus[ledger->gpus[places[use->gpu]].memory];
         uint64_t used = believed(use->used_bytes);
-        bool own;
-        struct account *account = account_of(ledger, use, memory->memory, &own);
+        const struct owner *owner = counts_for(ledger, use, memory->memory);
+        struct account *account = ledger_account(owner, memory->memory);
         if (account) {
             account->used_bytes += used == VRAM_UNKNOWN ? 0 : used;
             account->all_known &= used != VRAM_UNKNOWN;
-            account->held |= !own || !use->is_owner;
+            account->held |= owner->key != use->owner || !use->is_owner;
         }
     }
 }
@@ -193,10 +193,9 @@ static void spill(struct ledger *ledger)
         for (size_t i = 0; i < ledger->owner_count; i++) {
             for (size_t j = 0; j < ledger->owners[i].account_count; j++) {
                 const struct account *account = &ledger->owners[i].accounts[j];
-                struct account *outer =
-                    account->outer
-                        ? ledger_account(ledger_owner(ledger, account->outer), account->memory)
-                        : NULL;
+                struct account *outer = ledger_account(
+                    ledger_nearest(ledger, ledger->owners[i].holder, account->memory),
+                    account->memory);
                 if (outer) {
                     outer->inflow_bytes += account_excess(account);
                     any = true;
@@ -251,28 +250,29 @@ static void lower_bases(struct ledger *ledger, uint64_t now_ns)
     }
 }
 
-/* What already counts for an outer lease was promised there: it is no base of its own. */
-int64_t ledger_first_base(const struct ledger *ledger, const struct ledger_sample *sample,
-                          uint64_t owner, size_t memory)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < sample->use_count; i++) {
-        const struct ledger_use *use = &sample->uses[i];
-        size_t gpu = ledger->places[use->gpu];
-        uint64_t used = believed(use->used_bytes);
-        if (use->owner == owner && gpu != NO_GPU && ledger->gpus[gpu].memory == memory &&
-            used != VRAM_UNKNOWN && !ledger_account(ledger_owner(ledger, use->outer), memory)) {
-            sum += used;
-        }
-    }
-    return (int64_t)sum;
-}
-
 void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample)
 {
     clear_uses(ledger);
     book_uses(ledger, sample);
     spill(ledger);
+    ledger_sum_up_all(ledger);
+}
+
+/* What counted for an outer lease was promised there: it is no base of one's own. */
+void ledger_book_first(struct ledger *ledger, const struct ledger_sample *sample,
+                       const struct lease *lease, const bool *first)
+{
+    const struct owner *owner = ledger_owner(ledger, lease->owner);
+    clear_uses(ledger);
+    book_uses(ledger, sample);
+    spill(ledger);
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        size_t memory = ledger->gpus[lease->gpus[i]].memory;
+        struct account *account = ledger_account(owner, memory);
+        if (first[i] && !ledger_nearest(ledger, owner->holder, memory)) {
+            account->base_bytes = (int64_t)(account->used_bytes + account->spilt_bytes);
+        }
+    }
     ledger_sum_up_all(ledger);
 }
 
@@ -430,9 +430,8 @@ static void find_culprit(struct ledger *ledger, const struct ledger_sample *samp
         const struct ledger_use *use = &sample->uses[i];
         size_t at = ledger_gpu(ledger, sample->gpus[use->gpu].uuid);
         uint64_t used = believed(use->used_bytes);
-        bool own;
         if (at != NO_GPU && ledger->gpus[at].memory == memory && used != VRAM_UNKNOWN &&
-            used > most && !account_of(ledger, use, memory, &own)) {
+            used > most && !counts_for(ledger, use, memory)) {
             most = used;
             gpu->culprit = use->pid;
             (void)text_copy(gpu->culprit_name, sizeof(gpu->culprit_name),

@@ -48,13 +48,13 @@ struct account {
     uint64_t used_bytes;                  /* by members, as of the last sample */
     bool all_known;                       /* each of these is known */
     bool held;                            /* by a member that is not the owner itself */
-    uint64_t outer;                       /* whose member the owner is; 0: nobody's */
     uint64_t spilt_bytes;  /* what nested owners' members use beyond their own promises */
     uint64_t inflow_bytes; /* the same, while it is reckoned */
 };
 
 struct owner {
     uint64_t key;
+    uint64_t holder; /* with a lease: the nearest with one whose member it is; 0: none */
     size_t leases, requests;
     bool ended;
     bool looked_at; /* a sample begun after its end has shown who inherits */
@@ -65,7 +65,7 @@ struct owner {
 
 struct lease {
     char id[LEDGER_ID_MAX];
-    uint64_t owner, holder, size_bytes, until_ns;
+    uint64_t owner, size_bytes, until_ns;
     bool filled;
     uint32_t state;
     size_t gpu_count;
@@ -141,6 +141,9 @@ struct owner *ledger_owner_make(struct ledger *ledger, uint64_t key);  /* NULL: 
 /* Forgets an owner that has neither lease nor request. */
 void ledger_owner_forget(struct ledger *ledger, uint64_t key);
 struct account *ledger_account(const struct owner *owner, size_t memory);
+/* Of an owner and those around it, the nearest that was promised something in a memory: who is in between may hold on
+ * other GPUs only. NULL: none. */
+struct owner *ledger_nearest(const struct ledger *ledger, uint64_t key, size_t memory);
 uint64_t account_outstanding(const struct account *account);
 /* What is used beyond all that was promised. */
 uint64_t account_excess(const struct account *account);
@@ -148,15 +151,22 @@ uint64_t account_excess(const struct account *account);
 void ledger_sum_up(struct ledger *ledger, size_t memory);
 void ledger_sum_up_all(struct ledger *ledger);
 struct lease *ledger_lease_of_id(const struct ledger *ledger, const char *id);
-/* Takes lease number `i` out; `why`: enum ledger_end. */
+/* Who became a member before `owner` had its first lease, and is nearer to it than to its holder, is its member now. */
+void ledger_step_in(struct ledger *ledger, const struct owner *owner);
+/* Writes down anew what its members hold, whose holder has changed. */
+void ledger_record_members(struct ledger *ledger, const struct owner *owner);
+/* Takes lease number `i` out of the books; who was its owner's member is the holder's where it was the last. */
+struct lease *ledger_take_lease(struct ledger *ledger, size_t i);
+/* The same as its end; `why`: enum ledger_end. */
 void ledger_remove_lease(struct ledger *ledger, size_t i, uint32_t why);
 /* Less is promised on its GPUs from now on. */
 void ledger_lower(struct ledger *ledger, const struct lease *lease, uint64_t now_ns);
 /* One GPU less for a lease that has several. */
 void ledger_drop_share(struct ledger *ledger, struct lease *lease, size_t which);
 /* Books a lease that is complete but for its place in the list, with the bases for accounts that are
- * new. Negative errno: nothing has changed. */
-MUST_CHECK int ledger_add_lease(struct ledger *ledger, struct lease *lease, const int64_t *bases);
+ * new, and the holder for an owner that has no lease yet. Negative errno: nothing has changed. */
+MUST_CHECK int ledger_add_lease(struct ledger *ledger, struct lease *lease, uint64_t holder,
+                                const int64_t *bases);
 /* A lease with room for so many GPUs. NULL: out of memory. */
 struct lease *lease_new(const char *id, size_t gpu_count);
 struct lease *lease_free(struct lease *lease);
@@ -172,11 +182,11 @@ struct ledger_lease ledger_view(const struct ledger *ledger, const struct lease 
 
 /* ---- ledger_book.c ---- */
 MUST_CHECK int ledger_book(struct ledger *ledger, const struct ledger_sample *sample);
-/* What is an owner's base where it gets its first lease. */
-int64_t ledger_first_base(const struct ledger *ledger, const struct ledger_sample *sample,
-                          uint64_t owner, size_t memory);
-/* Books what members use, as the sample shows it, anew: somebody has become an owner. */
+/* Books what members use, as the sample shows it, anew: more is promised. */
 void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample);
+/* The same, where these shares of a lease are the first that its owner was promised there. */
+void ledger_book_first(struct ledger *ledger, const struct ledger_sample *sample,
+                       const struct lease *lease, const bool *first);
 
 /* ---- ledger_queue.c ---- */
 void ledger_decide(struct ledger *ledger, const struct ledger_sample *sample);

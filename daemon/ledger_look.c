@@ -44,7 +44,7 @@ struct ledger_lease ledger_view(const struct ledger *ledger, const struct lease 
     return (struct ledger_lease){
         .id = lease->id,
         .owner = lease->owner,
-        .holder = lease->holder,
+        .holder = owner->holder,
         .size_bytes = lease->size_bytes,
         .until_ns = lease->until_ns,
         .filled = lease->filled,
@@ -148,15 +148,12 @@ uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, ui
 {
     size_t gpu = ledger_gpu(ledger, uuid);
     uint64_t sum = 0;
-    /* Owners around owners: as many as there are, in case they should go in a circle. */
+    /* As many steps as there are owners, in case they should go in a circle. */
     for (size_t n = 0; gpu != NO_GPU && owner && n < ledger->owner_count; n++) {
-        const struct account *account =
-            ledger_account(ledger_owner(ledger, owner), ledger->gpus[gpu].memory);
-        if (!account) {
-            break;
-        }
-        sum += account_outstanding(account);
-        owner = account->outer;
+        size_t memory = ledger->gpus[gpu].memory;
+        const struct owner *nearest = ledger_nearest(ledger, owner, memory);
+        sum += nearest ? account_outstanding(ledger_account(nearest, memory)) : 0;
+        owner = nearest ? nearest->holder : 0;
     }
     return sum;
 }

@@ -171,7 +171,6 @@ static struct lease *new_lease(const struct pass *pass, const struct waiter *wai
     }
     lease->gpu_count = 0;
     lease->owner = waiter->owner;
-    lease->holder = pass->ledger->ops->holder(pass->ledger->data, waiter->owner);
     lease->size_bytes = waiter->size_bytes;
     lease->until_ns = waiter->lasts_ns == LEDGER_NEVER
                           ? LEDGER_NEVER
@@ -184,50 +183,45 @@ static struct lease *new_lease(const struct pass *pass, const struct waiter *wai
     return lease;
 }
 
-/* What is written down before anything is changed: the lease as it will be. */
-static int record_new(struct pass *pass, const struct lease *lease, int64_t *bases)
+static uint64_t holder_of(const struct ledger *ledger, uint64_t key)
 {
-    struct ledger *ledger = pass->ledger;
-    const struct owner *owner = ledger_owner(ledger, lease->owner);
-    for (size_t i = 0; i < lease->gpu_count; i++) {
-        const struct gpu *gpu = &ledger->gpus[lease->gpus[i]];
-        const struct account *account = ledger_account(owner, gpu->memory);
-        bases[i] = account ? account->base_bytes
-                           : ledger_first_base(ledger, pass->sample, lease->owner, gpu->memory);
-        lease->shares[i] = (struct ledger_share){
-            .uuid = gpu->uuid, .base_bytes = bases[i], .outstanding_bytes = lease->size_bytes};
-    }
-    struct ledger_lease view = {
-        .id = lease->id,
-        .owner = lease->owner,
-        .holder = lease->holder,
-        .size_bytes = lease->size_bytes,
-        .until_ns = lease->until_ns,
-        .gpu_count = lease->gpu_count,
-        .gpus = lease->shares,
-    };
-    return ledger->ops->record(ledger->data, &view, false);
+    const struct owner *owner = ledger_owner(ledger, key);
+    return owner && owner->leases ? owner->holder : ledger->ops->holder(ledger->data, key);
 }
 
-/* Returns the verdict. */
+/* Returns the verdict. Nobody sees the lease before it is written down. */
 static uint32_t grant_new(struct pass *pass, const struct waiter *waiter, struct lease **ret_lease)
 {
     struct ledger *ledger = pass->ledger;
-    int64_t bases[LEDGER_GPUS];
+    bool first[LEDGER_GPUS];
+    const int64_t bases[LEDGER_GPUS] = {0};
     struct lease *lease = new_lease(pass, waiter);
     if (!lease) {
         return LEDGER_UNRECORDED;
     }
-    if (record_new(pass, lease, bases) < 0) {
+    struct owner *owner = ledger_owner(ledger, waiter->owner);
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        first[i] = !ledger_account(owner, ledger->gpus[lease->gpus[i]].memory);
+    }
+    bool is_first = !owner->leases;
+    uint64_t holder = is_first ? ledger->ops->holder(ledger->data, waiter->owner) : owner->holder;
+    if (ledger_add_lease(ledger, lease, holder, bases) < 0) {
         (void)lease_free(lease);
         return LEDGER_UNRECORDED;
     }
-    if (ledger_add_lease(ledger, lease, bases) < 0) {
-        ledger->ops->ended(ledger->data, lease->id, LEDGER_RELEASED); /* it was written down */
-        (void)lease_free(lease);
+    if (is_first) {
+        ledger_step_in(ledger, owner);
+    }
+    ledger_book_first(ledger, pass->sample, lease, first);
+    struct ledger_lease view = ledger_view(ledger, lease);
+    if (ledger->ops->record(ledger->data, &view, false) < 0) {
+        (void)lease_free(ledger_take_lease(ledger, ledger->lease_count - 1));
+        ledger_book_uses(ledger, pass->sample);
         return LEDGER_UNRECORDED;
     }
-    ledger_book_uses(ledger, pass->sample);
+    if (is_first) {
+        ledger_record_members(ledger, owner);
+    }
     *ret_lease = lease;
     return LEDGER_GRANTED;
 }
@@ -322,13 +316,11 @@ static void count_passes(struct pass *pass, size_t kept)
 /* Whoever holds something when it asks is answered at once: it must not wait for what it could itself give back. */
 static bool is_holder(const struct ledger *ledger, const struct waiter *waiter)
 {
-    const uint64_t keys[] = {waiter->owner, ledger->ops->holder(ledger->data, waiter->owner)};
-    for (size_t k = 0; k < ARRAY_LENGTH(keys); k++) {
-        const struct owner *owner = ledger_owner(ledger, keys[k]);
-        for (size_t i = 0; i < ledger->gpu_count; i++) {
-            if (waiter_wants(waiter, i) && ledger_account(owner, ledger->gpus[i].memory)) {
-                return true;
-            }
+    bool holds = ledger_holds(ledger, waiter->owner);
+    uint64_t key = holds ? waiter->owner : ledger->ops->holder(ledger->data, waiter->owner);
+    for (size_t i = 0; i < ledger->gpu_count; i++) {
+        if (waiter_wants(waiter, i) && ledger_nearest(ledger, key, ledger->gpus[i].memory)) {
+            return true;
         }
     }
     return false;

@@ -21,7 +21,9 @@ static uint64_t holder(void *data, uint64_t key)
                                   &verdict) < 0) {
         return 0;
     }
-    return verdict.key == key ? verdict.outer : verdict.key;
+    bool is_around = verdict.key != key && ledger_holds(promises->ledger, verdict.key);
+    uint64_t around = is_around ? verdict.key : verdict.outer;
+    return around == key ? 0 : around;
 }
 
 static int record(void *data, const struct ledger_lease *lease, bool known)

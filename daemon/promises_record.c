@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Rewritten where it is longer than this and than what is alive would take, several times over. */
 #define COMPACT_BYTES ((uint64_t)256 << 10)

@@ -58,6 +58,7 @@ struct play {
     enum stop stop;
     int rounds;
     bool differed;
+    bool freed[WORLD_PROGRAMS][WORLD_GPUS]; /* since the first reading, by whom and where */
     struct source_gpu rooms[WORLD_GPUS];
     size_t moment_count;
     struct moment moments[MOMENTS];

@@ -16,7 +16,7 @@ uint64_t units(const struct play *play, uint64_t n)
 
 int program_of_key(const struct play *play, uint64_t key)
 {
-    for (int i = 0; i < WORLD_PROGRAMS; i++) {
+    for (int i = 0; key && i < WORLD_PROGRAMS; i++) {
         if (play->world.programs[i].exists && play->world.programs[i].key == key) {
             return i;
         }
@@ -84,12 +84,20 @@ void show(const struct play *play)
 
 /* ---- What must hold -------------------------------------------------------------------------- */
 
+/* From this program outwards, the nearest with an account; -1: none. */
+static int nearest_account(const struct play *play, const bool *accounts, int i)
+{
+    while (i >= 0 && !accounts[i]) {
+        i = play->world.programs[i].parent;
+    }
+    return i;
+}
+
 /* What is outstanding by the ledger's bases and these uses: of all owners, or of one. What members use beyond their
- * own owner's promise is used by those of the owner around it. */
+ * own owner's promise is used by those of the nearest owner around it that was promised something on this GPU. */
 int64_t owed(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu, uint64_t only)
 {
     int64_t targets[WORLD_PROGRAMS] = {0}, used[WORLD_PROGRAMS] = {0}, sum = 0;
-    int outer[WORLD_PROGRAMS];
     bool accounts[WORLD_PROGRAMS] = {false};
     for (size_t i = 0; i < ledger_lease_count(play->ledger); i++) {
         struct ledger_lease lease = ledger_lease_at(play->ledger, i);
@@ -98,17 +106,14 @@ int64_t owed(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t 
             if (strcmp(lease.gpus[j].uuid, uuids[gpu]) == 0) {
                 targets[owner] += accounts[owner] ? 0 : lease.gpus[j].base_bytes;
                 targets[owner] += lease.filled ? 0 : (int64_t)lease.size_bytes;
-                outer[owner] = accounts[owner] ? outer[owner] : program_of_key(play, lease.holder);
                 accounts[owner] = true;
             }
         }
     }
     for (int i = 0; i < WORLD_PROGRAMS; i++) {
-        for (int j = i; of[i][gpu] && j >= 0; j = play->world.programs[j].parent) {
-            if (accounts[j]) {
-                used[j] += (int64_t)units(play, of[i][gpu]);
-                break;
-            }
+        int counts_for = of[i][gpu] ? nearest_account(play, accounts, i) : -1;
+        if (counts_for >= 0) {
+            used[counts_for] += (int64_t)units(play, of[i][gpu]);
         }
     }
     for (int depth = 0; depth < 4;
@@ -116,9 +121,10 @@ int64_t owed(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t 
         int64_t moved[WORLD_PROGRAMS] = {0};
         for (int i = 0; i < WORLD_PROGRAMS; i++) {
             int64_t promised = accounts[i] && targets[i] > 0 ? targets[i] : 0;
-            if (accounts[i] && outer[i] >= 0 && outer[i] != i && accounts[outer[i]] &&
-                used[i] > promised) {
-                moved[outer[i]] += used[i] - promised;
+            int outer =
+                accounts[i] ? nearest_account(play, accounts, play->world.programs[i].parent) : -1;
+            if (outer >= 0 && used[i] > promised) {
+                moved[outer] += used[i] - promised;
                 used[i] = promised;
             }
         }

@@ -79,6 +79,7 @@ static void read_on(struct play *play)
     SAY(play, "reading %d", (int)play->stop);
     if (play->stop == FREE_1) {
         play->differed = false;
+        memset(play->freed, 0, sizeof(play->freed));
     }
     if (++play->stop == DONE && play->differed && ++play->rounds < 4) {
         play->stop = FREE_1;
@@ -133,6 +134,13 @@ static void take_sample(struct play *play)
         }
     }
     SAY(play, "sample taken");
+    for (size_t gpu = 0; gpu < sample.gpu_count; gpu++) {
+        SAY(play, "  GPU %zu: %" PRIu64 " free", gpu, gpus[gpu].free_bytes / world->unit_bytes);
+    }
+    for (size_t i = 0; i < sample.use_count; i++) {
+        SAY(play, "  pid %u: %" PRIu64 " on GPU %zu for %" PRIu64 ", %" PRIu64, uses[i].pid,
+            uses[i].used_bytes / world->unit_bytes, uses[i].gpu, uses[i].owner, uses[i].outer);
+    }
     note_moment(play);
     play->tally->samples++;
     if (ledger_take(play->ledger, &sample, world->now_ns) < 0) {

@@ -76,18 +76,18 @@ void ask(struct play *play, int program)
     deal->stage = WAITING;
 }
 
-/* What a program and those below it use, but for what counts for another owner. */
-static uint64_t used_below(const struct play *play, int top, size_t gpu)
+/* Whether a program or those below it hold memory, but for what counts for another owner, and a list shows it: of
+ * heirs that no list shows nobody can know. */
+static bool is_seen_to_hold(const struct play *play, int top, size_t gpu)
 {
-    uint64_t sum = 0;
+    bool seen = false;
     int at;
     for (int i = 0; i < WORLD_PROGRAMS; i++) {
-        if (play->world.programs[i].used[gpu] &&
-            nearest(play, i, true, &at) == play->world.programs[top].key) {
-            sum += play->world.programs[i].used[gpu];
-        }
+        const struct program *program = &play->world.programs[i];
+        seen |= program->used[gpu] && program->listed[gpu] &&
+                nearest(play, i, true, &at) == play->world.programs[top].key;
     }
-    return sum;
+    return seen;
 }
 
 /* How much a program may allocate without breaking its word. */
@@ -105,7 +105,7 @@ static uint64_t allowance(struct play *play, int program, size_t gpu)
             for (size_t k = 0; lease.owner == key && k < lease.gpu_count; k++) {
                 if (strcmp(lease.gpus[k].uuid, uuids[gpu]) == 0) {
                     /* Of the dead only those inherit who hold something. */
-                    bool inherits = play->world.programs[i].alive || used_below(play, i, gpu);
+                    bool inherits = play->world.programs[i].alive || is_seen_to_hold(play, i, gpu);
                     return inherits ? (uint64_t)owed(play, of, gpu, key) / play->world.unit_bytes
                                     : 0;
                 }
@@ -128,12 +128,24 @@ void allocate(struct play *play, int program)
     SAY(play, "program %d allocates %" PRIu64 " on GPU %zu", program, amount, gpu);
 }
 
+/* Who takes and frees twice between five readings, in step with them, has it in both lists and in none of the free
+ * figures, and nothing tells: once is what readings are proof against. */
+static uint64_t may_free(struct play *play, int program, size_t gpu)
+{
+    bool *freed = &play->freed[program][gpu];
+    if (play->sampling && *freed) {
+        return 0;
+    }
+    *freed = true;
+    return play->world.programs[program].used[gpu];
+}
+
 void give_back(struct play *play, int program)
 {
     struct world *world = &play->world;
     size_t gpu = world_below(world, world->gpu_count);
-    uint64_t used = world->programs[program].used[gpu];
-    uint64_t amount = world_chance(world, 50) ? used : world_below(world, used + 1);
+    uint64_t most = may_free(play, program, gpu);
+    uint64_t amount = world_chance(world, 50) ? most : world_below(world, most + 1);
     world_release(world, program, gpu, amount);
     SAY(play, "program %d frees %" PRIu64 " on GPU %zu", program, amount, gpu);
 }
@@ -145,11 +157,14 @@ void hand_over(struct play *play, int program)
     for (int i = 0; i < WORLD_PROGRAMS; i++) {
         const struct program *other = &world->programs[i];
         size_t gpu = world_below(world, world->gpu_count);
-        uint64_t used = world->programs[program].used[gpu];
         int owner, other_owner;
-        if (other->exists && other->alive && i != program && used &&
-            nearest(play, i, true, &other_owner) == nearest(play, program, true, &owner) &&
-            owner >= 0) {
+        if (!other->exists || !other->alive || i == program ||
+            nearest(play, i, true, &other_owner) != nearest(play, program, true, &owner) ||
+            owner < 0) {
+            continue;
+        }
+        uint64_t used = may_free(play, program, gpu);
+        if (used) {
             world_release(world, program, gpu, used);
             note_moment(play);
             (void)world_allocate(world, i, gpu, used);
@@ -222,10 +237,10 @@ void hang_up(struct play *play)
     }
 }
 
-/* The daemon hears of deaths when it hears of them. */
+/* The daemon hears of deaths when it hears of them. A death gives leases back, see lists_are_behind(). */
 void tell_deaths(struct play *play)
 {
-    for (int i = 0; i < WORLD_PROGRAMS; i++) {
+    for (int i = 0; i < WORLD_PROGRAMS && !lists_are_behind(play); i++) {
         struct program *program = &play->world.programs[i];
         if (program->exists && !program->alive && !program->death_told) {
             program->death_told = true;

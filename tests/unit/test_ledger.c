@@ -170,54 +170,6 @@ static void test_ledger__the_base_is_of_the_first_grant(void **state)
     assert_int_equal(rig_outstanding(rig), 4 * GIB);
 }
 
-/* ---- Nested owners --------------------------------------------------------------------------- */
-
-/* Owner 11 is a member of 10 and asks for itself. */
-static const char *hold_nested(struct rig *rig, uint64_t used_before)
-{
-    rig_hold(rig, 10, 10 * GIB);
-    rig->holders[11] = 10;
-    if (used_before) {
-        rig_use(rig, 0, 11, 11, used_before)->outer = 10;
-        rig_look(rig);
-        assert_int_equal(rig_outstanding(rig), 10 * GIB - used_before);
-    }
-    return rig_hold(rig, 11, 4 * GIB);
-}
-
-static void test_ledger__a_nested_owner_begins_at_nothing(void **state)
-{
-    struct rig *rig = *state;
-    hold_nested(rig, 3 * GIB);
-    assert_int_equal(rig->recorded_base, 0);
-    assert_int_equal(rig_outstanding(rig) + 3 * GIB,
-                     14 * GIB); /* both have what they were promised */
-    assert_int_equal(ledger_outstanding_of(rig->ledger, rig_uuid(0), 11), 11 * GIB);
-    assert_int_equal(ledger_outstanding_of(rig->ledger, rig_uuid(0), 10), 10 * GIB);
-}
-
-static void test_ledger__what_a_nested_owner_uses_beyond_its_own_counts_outside(void **state)
-{
-    struct rig *rig = *state;
-    hold_nested(rig, 0);
-    rig_use(rig, 0, 11, 11, 6 * GIB)->outer = 10;
-    rig_use(rig, 0, 10, 10, GIB);
-    rig_look(rig);
-    assert_int_equal(rig_outstanding(rig), 7 * GIB);
-    assert_int_equal(ledger_outstanding_of(rig->ledger, rig_uuid(0), 11), 7 * GIB);
-}
-
-static void test_ledger__nests_within_nests_spill_outwards(void **state)
-{
-    struct rig *rig = *state;
-    hold_nested(rig, 0);
-    rig->holders[12] = 11;
-    rig_hold(rig, 12, 2 * GIB);
-    rig_use(rig, 0, 12, 12, 7 * GIB)->outer = 11; /* 2 of its own, 4 of 11's, 1 of 10's */
-    rig_look(rig);
-    assert_int_equal(rig_outstanding(rig), 9 * GIB);
-}
-
 /* ---- Unknown memory, and filled -------------------------------------------------------------- */
 
 static void test_ledger__unknown_memory_counts_in_full(void **state)
@@ -404,9 +356,6 @@ int main(void)
         WITH_RIG(test_ledger__base_stays_where_use_is_unknown),
         WITH_RIG(test_ledger__leases_of_one_owner_are_filled_one_after_the_other),
         WITH_RIG(test_ledger__the_base_is_of_the_first_grant),
-        WITH_RIG(test_ledger__a_nested_owner_begins_at_nothing),
-        WITH_RIG(test_ledger__what_a_nested_owner_uses_beyond_its_own_counts_outside),
-        WITH_RIG(test_ledger__nests_within_nests_spill_outwards),
         WITH_RIG(test_ledger__unknown_memory_counts_in_full),
         WITH_RIG(test_ledger__filled_is_outstanding_no_more),
         WITH_RIG(test_ledger__filled_gives_back_for_good),

@@ -53,8 +53,13 @@ static void test_sampler__is_abandoned_in_a_forked_child(void **state)
     (void)state;
     assert_int_equal(abandon_in_child(), 0); /* nothing was open */
     assert_int_equal(sample(0), 0);
-    assert_int_equal(abandon_in_child(),
-                     2); /* abandoned, not closed: the connection is the parent's */
+    /* Abandoned, not closed: the connection is the parent's. A thread that has just answered is inside for a moment
+     * still, and a child of that moment must leave all as it is. */
+    int left = 0;
+    for (int tries = 0; left == 0 && tries < 1000; tries++) {
+        left = abandon_in_child();
+    }
+    assert_int_equal(left, 2);
     ask_into_hang(&caller, 0, 1);
     board_done(&caller.board);
     assert_int_equal(abandon_in_child(),
