@@ -31,7 +31,7 @@ static void add_command(struct buf *out, const struct command *command)
         buf_char(out, '\'');
     }
     if (*operands) {
-        buf_format(out, "\n        operands=%s", operands);
+        buf_format(out, "\n        operands='%s'", operands);
     }
     buf_format(out, "%s\n        ;;\n", runs ? "\n        runs=yes" : "");
 }

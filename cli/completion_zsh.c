@@ -64,14 +64,19 @@ static void add_operands(struct buf *out, const struct command *command)
     if (*completion_name(command, name)) {
         bool many = command->words_max > 1 && !completion_runs_program(command);
         buf_char(&spec, many ? '*' : '1');
-        add_action(&spec, name, completion_of_arguments(command));
+        const char *kind = completion_of_arguments(command);
+        if (*kind) {
+            add_action(&spec, name, kind);
+        } else { /* not _arguments' own message, which keeps options beside it from being inserted */
+            buf_format(&spec, ":%s: _vram_name %s", name, name);
+        }
         add_word(out, &spec);
     }
 }
 
 static void add_command(struct buf *out, const struct command *command)
 {
-    buf_format(out, "    (%s)\n        runs=%s options=(\n", command->name,
+    buf_format(out, "    (%s)\n        runs=%s specs=(\n", command->name,
                completion_runs_program(command) ? "yes" : "''");
     add_options(out, command->options);
     add_operands(out, command);
@@ -87,14 +92,14 @@ void completion_zsh(struct buf *out)
     completion_columns(out, VRAM_OBJECT_GPU, gpu_keys);
     buf_text(out, "\n    lease_columns=");
     completion_columns(out, VRAM_OBJECT_LEASE, lease_keys);
-    buf_text(out, "\n    commands=(\n");
+    buf_text(out, "\n    names=(\n");
     for (size_t i = 0; commands[i]; i++) {
         buf_format(&spec, "%s:%s", commands[i]->name, commands[i]->summary);
         add_word(out, &spec);
     }
     buf_text(out, "    )\n    global=(\n");
     add_options(out, global_options);
-    buf_text(out, "    )\n    runs='' options=()\n    case $1 in\n");
+    buf_text(out, "    )\n    runs='' specs=()\n    case $1 in\n");
     for (size_t i = 0; commands[i]; i++) {
         add_command(out, commands[i]);
     }

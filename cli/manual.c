@@ -65,10 +65,10 @@ static void add_typed(struct buf *out, const char *text, size_t length)
 
 /* ---- Prose ----------------------------------------------------------------------------------- */
 
-/* One line: `what is typed` is strong, options can be copied. */
+/* One line: `what is typed` is strong, and options can be copied. */
 static void add_line(struct buf *out, const char *line, size_t length)
 {
-    bool quoted = false;
+    bool quoted = false, option = false;
     if (*line == '.' || *line == '\'') {
         buf_text(out, "\\&"); /* else it were a request */
     }
@@ -79,9 +79,10 @@ static void add_line(struct buf *out, const char *line, size_t length)
             i++;
             continue;
         }
-        bool begins = i == 0 || strchr(" (-", line[i - 1]);
-        bool is_option = line[i] == '-' && (begins || line[i + 1] == '-');
-        i += add_char(out, line + i, quoted || is_option);
+        if (i == 0 || strchr(" (", line[i - 1])) {
+            option = line[i] == '-';
+        }
+        i += add_char(out, line + i, quoted || option);
     }
     buf_char(out, '\n');
 }

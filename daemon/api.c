@@ -48,7 +48,7 @@ bool daemon_is_promising(const struct daemon *daemon, const char **ret_reason, c
 
 void api_write_daemon(struct daemon *daemon, struct json *json, const char *key)
 {
-    char message[256] = "", since[UTC_TEXT_MAX];
+    char message[DAEMON_MESSAGE_MAX] = "", since[UTC_TEXT_MAX];
     const char *reason;
     bool promising = daemon_is_promising(daemon, &reason, message, sizeof(message));
     pid_t collector = collector_pid(daemon->collector);

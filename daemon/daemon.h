@@ -103,6 +103,8 @@ void api_handle(struct http_request *request, void *data);
 /* The object of /v1/daemon, as a member called `key`, or by itself where `key` is NULL. */
 void api_write_daemon(struct daemon *daemon, struct json *json, const char *key);
 
+#define DAEMON_MESSAGE_MAX 1024 /* with its NUL; a remedy that is cut off is none */
+
 /* Whether promises are made, and if not why: the word and the sentence of /v1/daemon. */
 bool daemon_is_promising(const struct daemon *daemon, const char **ret_reason, char *message,
                          size_t size);

@@ -84,8 +84,8 @@ static void look_for_holder(struct grantor *grantor)
         peer.pidfd = -1;
         grantor->holder = peer.pid;
         peer_done(&peer);
-        if (process_watch_new(grantor->base, pidfd, on_holder_ended, grantor,
-                              &grantor->holder_watch) < 0) {
+        if (pidfd >= 0 && process_watch_new(grantor->base, pidfd, on_holder_ended, grantor,
+                                            &grantor->holder_watch) < 0) {
             grantor->holder_watch = NULL;
         }
     }
@@ -136,6 +136,7 @@ struct grantor *grantor_new(struct event_base *base, const char *name,
     grantor->changed = changed;
     grantor->data = data;
     grantor->address.sun_family = AF_UNIX;
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): an abstract name ends with its length */
     memcpy(grantor->address.sun_path + 1, name, length);
     grantor->address_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
     grantor->on_retry = event_new(base, -1, 0, on_retry, grantor);

@@ -326,6 +326,7 @@ struct http_server *http_server_free(struct http_server *server)
         evhttp_free(server->evhttp);
     }
     while ((connection = TAILQ_FIRST(&server->connections))) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that the list has lost it */
         connection_free(connection);
     }
     if (server->sweep) {

@@ -284,8 +284,10 @@ int journal_open(const char *path, const char *boot_id, unsigned flags, journal_
         }
     }
     if (r < 0) {
-        (void)snprintf(problem, JOURNAL_PROBLEM_MAX, "the journal %s cannot be used: %s", path,
-                       strerror(-r));
+        (void)snprintf(
+            problem, JOURNAL_PROBLEM_MAX,
+            "the journal %s cannot be used: %s; nothing is promised until that is mended", path,
+            strerror(-r));
         journal_close(journal);
         return r;
     }

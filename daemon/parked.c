@@ -131,6 +131,7 @@ struct parking *parking_free(struct parking *parking)
 {
     struct parked *parked;
     while (parking && (parked = TAILQ_FIRST(&parking->list))) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that the list has lost it */
         http_on_gone(parked->request, NULL, NULL);
         unpark(parked);
     }

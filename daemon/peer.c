@@ -67,8 +67,9 @@ static bool hung_up(int socket)
 static int open_by_number(int socket, uint64_t accepted_ticks, struct peer *peer)
 {
     struct process_stat stat;
-    if (peer->pid <= 0) {
-        return -ESRCH; /* another PID namespace, which only SO_PEERPIDFD sees into */
+    if (peer->pid <= 0) { /* another PID namespace, which only SO_PEERPIDFD sees into */
+        peer->pid = 0;
+        return hung_up(socket) ? -ESRCH : 0;
     }
     int r = process_stat("", peer->pid, &stat);
     if (r < 0 || stat.start_time > accepted_ticks) {

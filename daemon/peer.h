@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 struct peer {
-    int pidfd;           /* of the process that connected */
+    int pidfd;           /* of the process that connected; -1 only where pid is 0 */
     pid_t pid;           /* 0: it is in a PID namespace that this one cannot see */
     uint64_t start_time; /* clock ticks after boot; 0 where pid is */
     uid_t uid;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/place.h"
 
+#include "common/path.h"
 #include "common/text.h"
 #include "daemon/log.h"
 #include <errno.h>
@@ -114,10 +115,11 @@ static int take_lock(struct place *place, struct trouble *trouble)
         (void)close(fd);
         return r;
     }
-    char text[32];
-    int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    char text[128], space[64] = "";
+    (void)path_read_link("", "/proc/self/ns/pid", space, sizeof(space));
+    int length = snprintf(text, sizeof(text), "%ld\n%s\n", (long)getpid(), space);
     if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)length, 0) < 0) {
-        /* Only for naming this daemon to a second one. */
+        /* Only for naming this daemon to a second one, and to who would start the next in a container. */
         log_line(LOG_LINE_WARNING, "%s cannot be written: %s", path, strerror(errno));
     }
     place->lock = fd;

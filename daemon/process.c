@@ -68,12 +68,12 @@ int process_stat(const char *root, pid_t pid, struct process_stat *ret_stat)
         return -EBADMSG;
     }
     for (int i = 1; i < STAT_FIELDS_TO_START; i++) {
-        at = strchr(at + 1, ' ');
+        at = *at ? strchr(at + 1, ' ') : NULL;
         if (!at) {
             return -EBADMSG;
         }
     }
-    if (read_number(at + 1, &start_time, &at) < 0 || parent > INT32_MAX) {
+    if (!*at || read_number(at + 1, &start_time, &at) < 0 || parent > INT32_MAX) {
         return -EBADMSG;
     }
     *ret_stat = (struct process_stat){(pid_t)parent, start_time};

@@ -119,7 +119,7 @@ static void member_ended(void *data)
 static bool promises_may(const struct promises *promises)
 {
     const char *reason;
-    char message[256];
+    char message[DAEMON_MESSAGE_MAX];
     return daemon_is_promising(promises->daemon, &reason, message, sizeof(message));
 }
 

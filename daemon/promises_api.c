@@ -18,7 +18,7 @@
 static bool is_promising(struct promises *promises, struct http_request *request)
 {
     const char *reason;
-    char message[JOURNAL_PROBLEM_MAX];
+    char message[DAEMON_MESSAGE_MAX];
     record_retry(promises);
     if (daemon_is_promising(promises->daemon, &reason, message, sizeof(message))) {
         return true;
@@ -279,9 +279,13 @@ static void grow(struct promises *promises, struct http_request *request, const 
                  uint64_t more_bytes, const struct ledger_lease *view)
 {
     char id[LEDGER_ID_MAX];
+    if (!is_promising(promises, request)) {
+        return;
+    }
     random_id(id);
-    struct deal *deal = is_promising(promises, request) ? deals_add(promises->deals, id) : NULL;
+    struct deal *deal = deals_add(promises->deals, id);
     if (!deal) {
+        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
         return;
     }
     deal->kind = DEAL_GROWTH;
@@ -363,7 +367,7 @@ static void change(struct promises *promises, struct http_request *request, cons
         return;
     }
     struct ledger_lease lease = ledger_lease_at(promises->ledger, (size_t)found);
-    uint64_t size = lease.size_bytes, old_size = lease.size_bytes;
+    uint64_t size = lease.size_bytes, old_size = lease.size_bytes, old_until_ns = lease.until_ns;
     if (!request_number(request, body, "size_bytes", INT64_MAX, &size)) {
         return;
     }
@@ -376,10 +380,15 @@ static void change(struct promises *promises, struct http_request *request, cons
         return;
     }
     lease = ledger_lease_at(promises->ledger, (size_t)found);
-    if (record_lease(promises, deal, &lease) < 0) {
-        /* After a restart it would be as it was: more is promised then, never less. */
-        lease = ledger_lease_at(promises->ledger, (size_t)found);
-    }
+    int r = record_lease(promises, deal, &lease);
+    lease = ledger_lease_at(promises->ledger, (size_t)found);
+    if (r < 0 && lease.until_ns > old_until_ns) {
+        (void)!ledger_until(promises->ledger, deal->id, old_until_ns);
+        http_fail(request, 503, "journal", -r,
+                  "make room where the daemon's socket is, and try again",
+                  "a later end cannot be written down: %s", strerror(-r));
+        return;
+    } /* else after a restart it would be as it was: more is promised then, never less */
     daemon_changed(promises->daemon);
     if (size > old_size) {
         grow(promises, request, deal, size - old_size, &lease);

@@ -225,6 +225,12 @@ static bool add_attachment(const struct promises *promises, struct http_request 
                   "a member is named that is none of these");
         return false;
     }
+    if (attachment.kind == ATTACHMENT_CGROUP && strcmp(attachment.value, "/") == 0 &&
+        !rights_admin(&promises->daemon->rights, peer)) { /* everybody: nobody could grow unseen */
+        http_fail(request, 403, "forbidden", EPERM, NULL,
+                  "only an administrator may name all processes of the machine");
+        return false;
+    }
     if (attachment.kind == ATTACHMENT_PID) {
         pid_t pid;
         if (process_translate("", peer->pid, attachment.pid, &pid) < 0 ||

@@ -363,23 +363,22 @@ static int read_boot_id(char boot_id[64])
     return r < 0 ? r : 0;
 }
 
-static void stand_down(struct promises *promises, const char *trouble, const char *problem,
-                       const char *remedy)
+/* `problem`: a sentence that says what is promised until when. */
+static void stand_down(struct promises *promises, const char *trouble, const char *problem)
 {
     if (!promises->trouble) {
-        log_line(LOG_LINE_ERROR, "%s; nothing is promised %s", problem, remedy);
+        log_line(LOG_LINE_ERROR, "%s", problem);
     }
     promises->trouble = trouble;
-    (void)snprintf(promises->trouble_text, sizeof(promises->trouble_text),
-                   "%.400s; nothing is promised %s", problem, remedy);
+    (void)text_copy(promises->trouble_text, sizeof(promises->trouble_text), problem);
 }
 
 int record_restore(struct promises *promises, bool forget)
 {
-    static const char until_forgotten[] = "until the next boot, or `vram serve --forget`";
     struct restoration restoration CLEANUP(restoration_done) = {
         .promises = promises, .bases = json_pack("[]"), .members = json_pack("[]")};
-    char boot_id[64], problem[JOURNAL_PROBLEM_MAX] = "the boot cannot be told";
+    char boot_id[64], problem[JOURNAL_PROBLEM_MAX] =
+                          "the boot cannot be told; nothing is promised until that is mended";
     if (!restoration.bases || !restoration.members) {
         return -ENOMEM;
     }
@@ -393,7 +392,9 @@ int record_restore(struct promises *promises, bool forget)
         promises->journal_ready = r == 0;
         if (r == -EBADMSG) {
             r = JOURNAL_DAMAGED;
-            (void)snprintf(problem, sizeof(problem), "the journal %s makes no sense",
+            (void)snprintf(problem, sizeof(problem),
+                           "the journal %s makes no sense: nothing is promised until `vram serve "
+                           "--forget` or a reboot",
                            promises->journal_path);
         }
     }
@@ -405,7 +406,7 @@ int record_restore(struct promises *promises, bool forget)
                    r < 0                ? "journal_failed"
                    : r == JOURNAL_NEWER ? "journal_newer"
                                         : "journal_damaged",
-                   problem, r < 0 ? "until that is mended" : until_forgotten);
+                   problem);
         return 0;
     }
     promises->trouble = NULL;

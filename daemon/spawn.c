@@ -12,8 +12,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* What the driver's library and our own read of the environment. */
 static bool is_kept(const char *variable)
 {

@@ -439,7 +439,7 @@ VRAM_API const char *vram_memory_kind_name(uint32_t kind);
  * A request of this handle that waits when its daemon vanishes starts it again from then on.
  *
  * Not from a private PID namespace, whose processes the daemon could not tell from those that the driver names,
- * unless the driver is simulated or VRAM_SOCKET says where the daemon is.
+ * unless the driver is simulated or VRAM_SOCKET says where the daemon is, and none from outside has been there.
  *
  * @flags  VRAM_START_… or 0.
  * Returns 1: one runs; 0: none runs, and with VRAM_START_IF_PROMISED none is needed; -ENOENT: vramd is not

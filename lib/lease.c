@@ -82,6 +82,7 @@ struct asking {
     uint64_t begun_ns;
     bool connected; /* a daemon has spoken to us */
     struct patience patience;
+    struct err not_started; /* why the last attempt to start one failed; result 0: it did not */
 };
 
 static void write_texts(struct json *json, const char *key, const char *const *texts, size_t count)
@@ -217,19 +218,25 @@ static int ask_once(struct asking *asking, json_t **ret_document, struct err *er
     return r;
 }
 
-/* Whether a failure is worth another try, after a nap; a daemon that this handle has started is started again. */
+/* Whether a failure is worth another try, after a nap; a daemon that this handle has started is started again. Where that
+ * cannot be done, who had been heard may be started by whoever did so before: a service manager, another user. */
 static bool try_again(struct asking *asking, struct err *err)
 {
     bool started = handle_may_start(asking->vram);
+    bool heard = asking->connected || err->result == -ECONNRESET;
     bool torn = err->result == -EPROTO && asking->connected;
-    if (!torn && !daemon_call_is_lost(err, asking->connected || started)) {
+    if (!torn && !daemon_call_is_lost(err, heard || started)) {
         return false;
     }
     asking->connected = true;
     if (!patience_lasts(&asking->patience)) {
+        *err = asking->not_started.result < 0 ? asking->not_started : *err; /* that says more */
         return false;
     }
-    return !started || daemon_start(asking->vram, 0, err) >= 0;
+    int r = started ? daemon_start(asking->vram, 0, err) : 0;
+    bool foreign = r == -ENOTSUP; /* in a container, which starts none itself */
+    asking->not_started = r < 0 && !foreign ? *err : (struct err){0};
+    return r >= 0 || foreign || heard;
 }
 
 static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)

@@ -8,6 +8,7 @@ A step is a function here or in documents.py: its docstring is the promise that 
 
 import argparse
 import concurrent.futures
+import json
 import os
 import pathlib
 import re
@@ -154,6 +155,25 @@ def step_documents(context):
     return summary
 
 
+def step_manuals(context):
+    """no command lacks a manual page or a place in the completions; mandoc and shellcheck have no warning of them"""
+    lint, shellcheck = program("mandoc"), program("shellcheck")
+    shown = run(context.build / "cli/vram", "help")
+    commands = re.findall(r"^  (\w+)", re.search(r"^Commands\n(.*?)\n\n", shown, re.S | re.M).group(1), re.M)
+    made, completions = context.build / "docs/man", context.build / "packaging/completions"
+    pages = [made / "vram.1", *(made / f"vram-{name}.1" for name in commands)]
+    shells = {name: (completions / name).read_text() for name in ("vram", "_vram", "vram.fish")}
+    found = [f"{page.name} is not made" for page in pages if not page.exists()]
+    found += [f"{name} is not in the completions {shell}" for shell, text in shells.items() for name in commands
+              if not re.search(rf"\b{name}\b", text)]
+    if found:
+        raise Broken("\n".join(found))
+    pages += sorted((ROOT / "docs/man").glob("*.[1-8]"))
+    run(lint, "-T", "lint", "-W", "warning", *pages)
+    run(shellcheck, "--shell=bash", completions / "vram")
+    return f"{len(pages)} pages, {len(shells)} shells"
+
+
 # ---- Steps: the interface -------------------------------------------------------------------------
 
 
@@ -187,16 +207,35 @@ def step_symbols(context):
     return f"{len(listed)} functions"
 
 
+def check_places(context, directory):
+    """Where a build of its own, which is only configured, would put what it makes."""
+    run(MESON, "setup", directory, ROOT, "--prefix=/opt/vram", "--mandir=/man", "-Dbash_completion_dir=/bash",
+        "-Dzsh_completion_dir=no")
+    places = set(json.loads(run(MESON, "introspect", directory, "--installed")).values())
+    wanted = {"/opt/vram/bin/vram", "/opt/vram/include/vram.h", "/man/man1/vram.1", "/man/man1/vram-fit.1", "/man/man3/libvram.3",
+              "/bash/vram", "/opt/vram/share/fish/vendor_completions.d/vram.fish"}
+    if wanted - places or any("zsh" in place for place in places):
+        raise Broken(f"missing {sorted(wanted - places)} or too much in\n" + "\n".join(sorted(places)))
+    astray = [place for place in places if not place.startswith(("/opt/vram/", "/man/", "/bash/"))]
+    if astray:
+        raise Broken("outside the prefix: " + ", ".join(sorted(astray)))
+
+
 def step_install(context):
-    """meson install obeys DESTDIR, and a program builds and runs with what pkg-config says of it"""
+    """meson install obeys DESTDIR and the places chosen, uninstall leaves nothing, a program builds by pkg-config"""
     compiler = program("gcc", "cc")
     with tempfile.TemporaryDirectory() as place:
-        run(MESON, "install", "--no-rebuild", "-C", context.build, DESTDIR=place)
-        pc = next(pathlib.Path(place).rglob("vram.pc"))
+        check_places(context, pathlib.Path(place) / "chosen")
+        run(MESON, "install", "--no-rebuild", "-C", context.build, DESTDIR=f"{place}/root")
+        pc = next(pathlib.Path(place, "root").rglob("vram.pc"))
         flags = run("pkg-config", "--cflags", "--libs", "vram", PKG_CONFIG_PATH=pc.parent,
-                    PKG_CONFIG_SYSROOT_DIR=place).split()
+                    PKG_CONFIG_SYSROOT_DIR=f"{place}/root").split()
         run(compiler, "-std=c11", "-o", f"{place}/report", ROOT / "examples/report.c", *flags)
         run(f"{place}/report", LD_LIBRARY_PATH=pc.parents[1], VRAM_DRIVER="sim:rtx4090")
+        run("ninja", "-C", context.build, "uninstall")
+        left = [str(path) for path in pathlib.Path(place, "root").rglob("*") if not path.is_dir()]
+        if left:
+            raise Broken("uninstall leaves\n" + "\n".join(left))
     return "examples/report.c, with pkg-config"
 
 
@@ -314,7 +353,7 @@ def step_arm64(context):
 # The long ones first: steps run side by side.
 STEPS = (
     step_asan, step_deb, step_simulation, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
-    step_documents, step_header, step_symbols, step_format, step_rules, step_shell, step_layers,
+    step_documents, step_manuals, step_header, step_symbols, step_format, step_rules, step_shell, step_layers,
 )
 
 

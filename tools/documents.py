@@ -96,7 +96,7 @@ def examine(root, build, files):
     """Returns what is wrong, and a summary for when nothing is."""
     documents = {name: (root / name).read_text() for name in files if name.endswith(".md")}
     found = [*foreign_paths(root, files), *broken_links(root, documents)]
-    found += untold(documents, [build / "cli/vram", "--help"], r"^  ([a-z]+)  ", "vram")
+    found += untold(documents, [build / "cli/vram", "--help"], r"^  ([a-z]+)\b", "vram")
     found += untold(documents, [root / "dev"], r"^  (\w+) ", "./dev")
     run = compiled = 0
     with tempfile.TemporaryDirectory() as directory:

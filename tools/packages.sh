@@ -24,6 +24,7 @@ clang-runtime   libclang-rt-CLANG-dev   compiler-rt         compiler-rt         
 clang-format    clang-format            clang-tools-extra   clang                   clang-extra-tools
 clang-tidy      clang-tidy              clang-tools-extra   clang                   clang-extra-tools
 valgrind        valgrind                valgrind            valgrind                valgrind
+mandoc          mandoc                  mandoc              mandoc                  mandoc
 shellcheck      shellcheck              ShellCheck          shellcheck              shellcheck
 musl            musl-tools              musl-gcc            musl                    musl-dev
 debhelper       debhelper,dpkg-dev      -                   -                       -

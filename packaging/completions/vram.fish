@@ -63,11 +63,11 @@ function __vram_column
 end
 
 function __vram_gpu
-    __vram_ask status | __vram_column $__vram_gpu_columns
+    __vram_ask status | __vram_column $__vram_gpu_columns | string replace -r '$' '\tGPU'
 end
 
 function __vram_lease
-    __vram_ask leases | __vram_column $__vram_lease_columns
+    __vram_ask leases | __vram_column $__vram_lease_columns | string replace -r '$' '\tlease'
 end
 
 function __vram_driver

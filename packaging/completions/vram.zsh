@@ -1,6 +1,6 @@
 #compdef vram
 
-# What there is, for the command $1, into the caller's variables.
+# What there is, for the command $1, into the caller's variables; `commands` and `options` are zsh's own.
 @table@
 # The columns $1 of CSV, a value a line. Names from outside that are none are left out: they would be typed.
 _vram_column()
@@ -50,7 +50,7 @@ _vram_member()
 {
     local expl
     if compset -P 'pid:'; then
-        _pids
+        _vram_pid
     else
         _wanted members expl member compadd -S '' container: unit: cgroup:/ pid:
     fi
@@ -64,7 +64,14 @@ _vram_when()
 
 _vram_command()
 {
-    _describe -t commands 'vram command' commands
+    _describe -t commands 'vram command' names
+}
+
+# Says what is wanted where nothing can be offered.
+_vram_name()
+{
+    [[ $PREFIX == -* ]] || _message $1
+    return 1
 }
 
 _vram_file()
@@ -72,15 +79,18 @@ _vram_file()
     _files
 }
 
+# Not _pids, which knows this terminal's alone.
 _vram_pid()
 {
-    _pids
+    local -a values expl
+    values=(${(f)"$(ps -A -o pid= 2>/dev/null | tr -d ' ')"})
+    _wanted processes expl process compadd -a values
 }
 
 _vram()
 {
     local curcontext=$curcontext state line given_driver runs gpu_columns lease_columns ended ret=1
-    local -a commands global options
+    local -a names global specs
     local -A opt_args
     _vram_table ''
     _arguments -C -S -A '-*' $global '1:command:->command' '*::argument:->argument' && ret=0
@@ -98,7 +108,7 @@ _vram()
             ((CURRENT -= ended))
             _normal && ret=0
         else
-            _arguments -S $options $global && ret=0
+            _arguments -S $specs $global && ret=0
         fi
         ;;
     esac

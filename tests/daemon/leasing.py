@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of leases share: requests as a client makes them, and real processes that hold what they were promised."""
+"""What the tests of leases share: requests as a client makes them, and real processes that hold what was promised."""
 import contextlib
 import json
 import os
 import secrets
+import signal
 import subprocess
 import time
 
 from conftest import DEADLINE, VRAM, VRAM_SIM, UnixConnection
 
 GIB = 1 << 30
+NO_OTHER_DAEMON = {"VRAM_DAEMON": "/nonexistent"}  # only the test's own is to be had
 MIB = 1 << 20
 
 
@@ -109,8 +111,10 @@ class Crowd:
         self.processes = []
 
     def spawn(self, *command, env=None, **kwargs):
-        kwargs = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
-        process = subprocess.Popen([str(word) for word in command], env={**self.daemon.env, **(env or {})}, text=True,
+        kwargs = {"start_new_session": True, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE,
+                  "stderr": subprocess.PIPE, **kwargs}
+        env = {**self.daemon.env, **NO_OTHER_DAEMON, **(env or {})}
+        process = subprocess.Popen([str(word) for word in command], env=env, text=True,
                                    **kwargs)
         self.processes.append(process)
         return process
@@ -142,7 +146,8 @@ class Crowd:
 
     def end(self):
         for process in self.processes:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and its children
             process.wait()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe:

@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from conftest import DEADLINE, VRAM, VRAM_SIM, eventually, is_closed
+from conftest import DEADLINE, VRAM, VRAM_SIM, eventually
 from leasing import (GIB, MIB, Request, change, children_of, comm_of, end, environment_of, granted, ids, kill, lease_of,
                      leases, new_id, waiting, when)
 
