@@ -242,7 +242,7 @@ def step_install(context):
 def step_deb(context):
     """the Debian packages are made, please lintian, and are installed, used, upgraded and purged in a clean root"""
     directory = context.build / "deb"
-    for needed in ("dpkg-buildpackage", "dh", "lintian"):
+    for needed in ("dpkg-buildpackage", "dh", "dh_python3", "lintian"):
         program(needed)
     run(ROOT / "tools/deb", directory)
     return last_line(run(

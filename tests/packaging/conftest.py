@@ -15,7 +15,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("VRAM_BUILD", ROOT / "build"))
 DEADLINE = 120  # for what should end by itself
-BINARY = ("vram", "libvram0", "libvram-dev")
+BINARY = ("vram", "libvram0", "libvram-dev", "python3-vram")
 
 
 def run(*command, status=0, **kwargs):
@@ -55,7 +55,7 @@ def clean_root(debs):
         pytest.skip("a clean root is made by root")
     if not shutil.which("debootstrap"):
         pytest.skip("debootstrap is not installed")
-    needs = {re.split(r"[ (|]", need.strip())[0] for path in debs.values()
+    needs = {re.split(r"[ (|:]", need.strip())[0] for path in debs.values()
              for need in run("dpkg-deb", "-f", path, "Depends").split(",")} - set(BINARY)
     place, codename = mirror()
     root = next(iter(debs.values())).parent / f"root-{codename}-{'-'.join(sorted(needs))}"

@@ -32,6 +32,10 @@ CONTENTS = {
          "usr/share/man/man3/libvram.3.gz", "usr/share/doc/libvram-dev/examples/report.c"),
         "usr/share/doc/libvram-dev/",
     ),
+    "python3-vram": (
+        ("usr/lib/python3/dist-packages/vram/__init__.py", "usr/lib/python3/dist-packages/vram/py.typed"),
+        r"usr/(lib/python3/dist-packages/vram/_\w+\.py|share/doc/python3-vram/)",
+    ),
 }
 
 
@@ -78,7 +82,8 @@ def test_debian__they_need_what_they_link(debs):
     assert "libevent" in depends["vram"] and "libinih" in depends["vram"] and "adduser" in depends["vram"]
     assert "libjansson" in depends["libvram0"]
     assert depends["libvram-dev"] == f"libvram0 (= {field(debs['vram'], 'Version')})"
-    assert "python" not in "".join(depends.values())
+    assert depends["python3-vram"].startswith(f"libvram0 (>= {field(debs['vram'], 'Version')}), python3")
+    assert "python" not in depends["vram"] + depends["libvram0"]
 
 
 def test_debian__the_symbols_are_those_of_one_version(debs, tmp_path):
@@ -153,6 +158,38 @@ def test_debian__is_installed_and_used(system):
     assert [(lease["label"], lease["state"]) for lease in leases] == [("deb", "ok")]
 
 
+PYTHON = """
+import vram
+print(vram.get_vram_tracker().get_status().free_mb)
+with vram.lease("14GiB", label="python") as lease:
+    print("has it", flush=True)
+    input()
+"""
+
+
+def test_debian__python_gives_way(system):
+    """A lease from Python, a command that waits for it, and the end of the Python program as it may come."""
+    system.install()
+    (system.root / "root/lease.py").write_text(PYTHON)
+    said = system.inside("""
+        systemctl start vramd.service
+        mkfifo /root/has /root/waits
+        python3 /root/lease.py >/root/has 2>&1 </dev/zero &
+        holder=$!
+        exec 4</root/has
+        while read -r said <&4 && [ "$said" != "has it" ]; do echo "free: $said"; done
+        [ "$said" = "has it" ]
+        vram run 14G -- echo it starts 2>/root/waits &
+        second=$!
+        exec 5</root/waits
+        read -r said <&5
+        echo "$said"
+        kill -KILL $holder
+        wait $second""")
+    assert re.search(r"^free: 2\d{4}$", said, re.M) and "waiting, number 1" in said
+    assert said.splitlines()[-1] == "it starts"
+
+
 def test_debian__a_group_that_is_there_stays(system):
     system.inside("groupadd --gid 4242 vram")
     system.install()
@@ -174,13 +211,12 @@ def test_debian__an_upgrade_keeps_leases(system):
     package = newer(system)
     system.asked_of_systemd()
     said = system.inside(f"""{LEASE}
-        old=$(cat /run/vram/vram.lock)
-        ls -i /run/vram/vram.sock >/root/socket
-        dpkg -i {package} >/root/dpkg.log 2>&1
-        [ "$(cat /run/vram/vram.lock)" != "$old" ]
+        old=$(head -n 1 /run/vram/vram.lock)
+        dpkg -i {package}
+        [ "$(head -n 1 /run/vram/vram.lock)" != "$old" ]
         kill -0 $holder
         vram leases --json""")
-    before, after = [json.loads(line) for line in said.strip().splitlines() if line.startswith("{")]
+    before, after = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert before["leases"][0]["id"] == after["leases"][0]["id"]
     assert (after["leases"][0]["label"], after["leases"][0]["state"]) == ("deb", "ok")
     asked = system.asked_of_systemd()
@@ -223,7 +259,7 @@ def test_debian__a_purge_leaves_nothing(system):
         {LEASE}""")
     assert any(path.startswith("run/vram/") for path in tree_of(system.root))
     system.asked_of_systemd()
-    system.inside("dpkg --purge libvram-dev libvram0 vram && deluser --quiet --system nobody-else")
+    system.inside("dpkg --purge python3-vram libvram-dev libvram0 vram && deluser --quiet --system nobody-else")
     assert "stop vramd.socket" in system.asked_of_systemd()
     after = tree_of(system.root)
     assert sorted(set(after) - set(before)) == []
