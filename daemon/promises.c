@@ -205,7 +205,8 @@ static int fill_sample(struct promises *promises, const struct vram_snapshot *sn
     return r;
 }
 
-/* A request is for the GPUs that its owner can open: known with the first sample that it meets. */
+/* A request is for the GPUs that its owner can open: known with the first sample that it meets. Who has nothing of the
+ * driver's asks for somebody else, who may use any. */
 static void find_reach(struct promises *promises, const struct vram_snapshot *snapshot,
                        struct deal *deal)
 {
@@ -219,7 +220,7 @@ static void find_reach(struct promises *promises, const struct vram_snapshot *sn
             uuids[count++] = gpu->uuid;
         }
     }
-    if (owner && count < all) {
+    if (owner && count < all && (count > 0 || reach_has_driver("", owner->pid))) {
         ledger_restrict(promises->ledger, deal->id, uuids, count);
     }
 }

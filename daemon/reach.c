@@ -80,13 +80,22 @@ static bool may_use(const struct credentials *who, const struct stat *node)
     return (node->st_mode & wanted) == wanted;
 }
 
+bool reach_has_driver(const char *root, pid_t pid)
+{
+    char path[512];
+    struct stat node;
+    int length = snprintf(path, sizeof(path), "%s/proc/%ld/root/dev/nvidiactl", root, (long)pid);
+    return pid <= 0 || length < 0 || (size_t)length >= sizeof(path) || stat(path, &node) == 0 ||
+           errno != ENOENT;
+}
+
 bool reach_may_open(const char *root, pid_t pid, const char *pci)
 {
     char path[512];
     struct stat node;
     struct credentials who;
     unsigned minor;
-    if (!find_minor(root, pci, &minor)) {
+    if (pid <= 0 || !find_minor(root, pci, &minor)) {
         return true;
     }
     int length =

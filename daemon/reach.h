@@ -13,9 +13,13 @@
 
 /*
  * @root  prefix of /proc; "" for the real machine
- * @pid   whose /dev is looked at
+ * @pid   whose /dev is looked at; 0: a process that cannot be seen from here, of which nothing can be told
  * @pci   the GPU's address, "0000:01:00.0"
  */
 bool reach_may_open(const char *root, pid_t pid, const char *pci);
+
+/* Whether its /dev has anything of the driver's. Who has nothing, in a container without GPUs, uses none itself and asks for
+ * another. */
+bool reach_has_driver(const char *root, pid_t pid);
 
 #endif

@@ -104,9 +104,30 @@ static void test_reach__what_cannot_be_told_counts_as_open(void **state)
     assert_true(reach_may_open(root, 77, PCI));
 }
 
+static void test_reach__who_has_nothing_of_the_driver_is_told_apart(void **state)
+{
+    (void)state;
+    fake_root_directory(root, "/proc/77/root/dev");
+    assert_false(reach_has_driver(root, 77));
+    fake_root_text(root, "/proc/77/root/dev/nvidiactl", "");
+    assert_true(reach_has_driver(root, 77));
+}
+
+static void test_reach__a_process_that_cannot_be_seen_may_open_all(void **state)
+{
+    (void)state;
+    make_node(0600);
+    assert_true(reach_may_open(root, 0, PCI));
+    assert_true(reach_has_driver(root, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_reach__who_has_nothing_of_the_driver_is_told_apart,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reach__a_process_that_cannot_be_seen_may_open_all,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reach__a_node_that_is_not_there_cannot_be_opened,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reach__permissions_decide, set_up, tear_down),
