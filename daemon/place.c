@@ -116,7 +116,9 @@ static int take_lock(struct place *place, struct trouble *trouble)
         return r;
     }
     char text[128], space[64] = "";
-    (void)path_read_link("", "/proc/self/ns/pid", space, sizeof(space));
+    if (path_read_link("", "/proc/self/ns/pid", space, sizeof(space)) < 0) {
+        space[0] = '\0'; /* then it cannot be told where the number means something */
+    }
     int length = snprintf(text, sizeof(text), "%ld\n%s\n", (long)getpid(), space);
     if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)length, 0) < 0) {
         /* Only for naming this daemon to a second one, and to who would start the next in a container. */

@@ -340,22 +340,35 @@ static void on_time(evutil_socket_t none, short what, void *data)
     promises_stir(promises, epoch != promises->daemon->epoch);
 }
 
+static const struct timeval soon = {0, PROGRESS_USEC};
+
 static void on_progress(evutil_socket_t none, short what, void *data)
 {
+    static const struct timeval next = {0, 0};
+    struct promises *promises = data;
     (void)none;
     (void)what;
-    promises_tell_waiting(data);
+    if (promises_tell_waiting(promises, &promises->told_to)) {
+        (void)event_add(promises->on_progress, &next);
+        return;
+    }
+    promises->told_to = 0;
+    if (promises->tell_again) {
+        promises->tell_again = false;
+        (void)event_add(promises->on_progress, &soon);
+    }
 }
 
 void promises_stir(struct promises *promises, bool ask)
 {
-    static const struct timeval soon = {0, PROGRESS_USEC};
     if (promises->ending) {
         return;
     }
     set_timer(promises);
-    if (ledger_waiter_count(promises->ledger) &&
-        !event_pending(promises->on_progress, EV_TIMEOUT, NULL)) {
+    if (promises->told_to) {
+        promises->tell_again = true;
+    } else if (ledger_waiter_count(promises->ledger) &&
+               !event_pending(promises->on_progress, EV_TIMEOUT, NULL)) {
         (void)event_add(promises->on_progress, &soon);
     }
     if (ask && ledger_wants_sample(promises->ledger) && promises_may(promises)) {

@@ -25,6 +25,8 @@ struct promises {
     bool ending;
     uint64_t sample_cost_ns;
     struct event *on_time, *on_progress;
+    size_t told_to;              /* how far the present round has told waiters how they stand */
+    bool tell_again;             /* something changed during it */
     uint64_t *outstanding, *own; /* for promises_fill(), one per GPU */
     size_t figure_room;
 };
@@ -46,8 +48,9 @@ void promises_drop(struct promises *promises, struct deal *deal);
 
 /* ---- promises_ops.c ---- */
 extern const struct ledger_ops promises_ledger_ops;
-/* Tells waiters their positions, where these have changed. */
-void promises_tell_waiting(struct promises *promises);
+/* Tells some waiters their positions, where these have changed: those at `from`, which moves on. Returns whether there
+ * are more. */
+MUST_CHECK bool promises_tell_waiting(struct promises *promises, size_t *from);
 /* A sample failed: answers those whom it would have served, where nothing better can be had. */
 void promises_fail(struct promises *promises, const struct sample *sample);
 /* What a waiter waits for, in words. */

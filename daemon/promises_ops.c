@@ -37,6 +37,8 @@ static int record(void *data, const struct ledger_lease *lease, bool known)
     return promises->record_error;
 }
 
+#define TOLD_AT_ONCE 32 /* of thousands who wait; answers come in between */
+
 /* ---- Answers --------------------------------------------------------------------------------- */
 
 static void send_verdict(struct deal *deal, const char *text)
@@ -262,10 +264,11 @@ static void tell_waiting(struct promises *promises, struct deal *deal,
     buf_done(&buf);
 }
 
-void promises_tell_waiting(struct promises *promises)
+bool promises_tell_waiting(struct promises *promises, size_t *from)
 {
-    for (size_t i = 0; i < ledger_waiter_count(promises->ledger); i++) {
-        struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, i);
+    size_t count = ledger_waiter_count(promises->ledger), end = *from + TOLD_AT_ONCE;
+    for (; *from < count && *from < end; ++*from) {
+        struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, *from);
         struct deal *deal = deals_find(promises->deals, waiter.id);
         /* A look lasts a tenth of a second: not worth a word. */
         bool soon = waiter.reason == LEDGER_FOR_SAMPLE ||
@@ -274,4 +277,5 @@ void promises_tell_waiting(struct promises *promises)
             tell_waiting(promises, deal, &waiter);
         }
     }
+    return *from < count;
 }

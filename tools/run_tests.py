@@ -15,6 +15,7 @@ import os
 import pathlib
 import re
 import shlex
+import signal
 import sys
 import time
 import xml.etree.ElementTree
@@ -207,6 +208,9 @@ def close(results):
 
 
 def main():
+    # A shell's background job is born with these ignored, and so would be the programs that tests press Ctrl-C in.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the build whose programs are run")
     parser.add_argument("--only", choices=("programs", "pytest"))

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 
+import promises
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -168,6 +170,9 @@ def main():
         work = pathlib.Path(directory)
         whole, _ = whole_program(build, peers, work, options.rounds)
         inner = snapshots(build, work, 2000)
+        with Sleepers(64) as sleepers:
+            driver = f"{scenario(work / 'rest.scenario', 8, sleepers.pids)}@bench"
+            daemon = promises.section(build, peers, driver, sleepers.pids, table)
     text = f"""# Benchmarks
 
 Made by `./dev bench --write` on the simulated driver r550 (no GPU), {machine()}.
@@ -189,7 +194,8 @@ thread of its own, so that it may hang; waking a thread on another, sleeping CPU
 machine and a few on one CPU, which is why both are shown.
 
 {inner}
-"""
+
+{daemon}"""
     print(text)
     if options.write:
         (ROOT / "docs" / "benchmarks.md").write_text(text)

@@ -268,7 +268,8 @@ def test_what_progress_raises_ends_nothing(leasing, caplog):
 
 
 INTERRUPTED = """
-import sys, threading, vram
+import signal, sys, threading, vram
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
 try:
     with vram.lease("14GiB"):
         print("leased", flush=True)
