@@ -11,6 +11,14 @@
 
 struct vram_report; /* lib/doctor/report.c */
 
+/* How the daemon answered that this program would ask. */
+struct doctor_daemon {
+    const char *socket; /* its path; NULL: none is to be asked */
+    bool expected; /* it is the machine's, or named: not one that is started when it is needed */
+    const struct err *trouble; /* NULL: it answered */
+    size_t gpu_count;          /* of those that it told of */
+};
+
 /* What the checks look at. */
 struct doctor_scene {
     const char *root;                     /* prefix of /proc, /sys, /dev, /etc; "" for none */
@@ -19,13 +27,14 @@ struct doctor_scene {
     const struct vram_snapshot *snapshot; /* NULL where there is none */
     const char *library;    /* the driver library's file, NULL where none was loaded */
     const char *simulation; /* not NULL: the simulated driver, so hardware is not looked for */
+    struct doctor_daemon daemon;
 };
 
 /*
  * Runs every check over the scene. The report owns all its texts; nothing of the scene is kept.
  * Nothing blocks, no device is opened or woken, and whatever the files hold, the texts can be shown
  * on a terminal. While the driver does not work there is at least one problem, and the first is the
- * most telling. 0 or -ENOMEM.
+ * most telling; but for a container that was given no GPU and has a daemon that answers. 0 or -ENOMEM.
  */
 int doctor_examine(const struct doctor_scene *scene, struct vram_report **ret_report);
 

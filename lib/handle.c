@@ -281,6 +281,11 @@ struct vram *vram_close(struct vram *vram)
     return NULL;
 }
 
+bool handle_is_direct(const struct vram *vram)
+{
+    return vram->direct;
+}
+
 const char *handle_root(const struct vram *vram)
 {
     return vram->root;

@@ -12,6 +12,8 @@ int handle_fail(struct vram *vram, const struct err *err);
 /* The same for a failure that is made on the spot. */
 int handle_fail_with(struct vram *vram, int result, const char *code, const char *message);
 
+/* Whether it asks the driver alone, and never a daemon. */
+bool handle_is_direct(const struct vram *vram);
 const char *handle_root(const struct vram *vram);
 const struct driver *handle_driver(const struct vram *vram);
 /* The driver in the caller's words, "auto" where there were none. */

@@ -239,6 +239,18 @@ def step_install(context):
     return "examples/report.c, with pkg-config"
 
 
+def step_deb(context):
+    """the Debian packages are made, please lintian, and are installed, used, upgraded and purged in a clean root"""
+    directory = context.build / "deb"
+    for needed in ("dpkg-buildpackage", "dh", "dh_python3", "lintian"):
+        program(needed)
+    run(ROOT / "tools/deb", directory)
+    return last_line(run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests/packaging/test_debian.py",
+        VRAM_DEBS=directory, VRAM_BUILD=context.build, PYTHONDONTWRITEBYTECODE=1,
+    )).strip("= ")
+
+
 # ---- Steps: the code ------------------------------------------------------------------------------
 
 
@@ -341,7 +353,7 @@ def step_arm64(context):
 
 # The long ones first: steps run side by side.
 STEPS = (
-    step_asan, step_simulation, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
+    step_asan, step_deb, step_simulation, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
     step_documents, step_manuals, step_header, step_symbols, step_format, step_rules, step_shell, step_layers,
 )
 

@@ -27,6 +27,9 @@ valgrind        valgrind                valgrind            valgrind            
 mandoc          mandoc                  mandoc              mandoc                  mandoc
 shellcheck      shellcheck              ShellCheck          shellcheck              shellcheck
 musl            musl-tools              musl-gcc            musl                    musl-dev
+debhelper       debhelper,dh-python,dpkg-dev -                   -                       -
+lintian         lintian                 -                   -                       -
+debootstrap     debootstrap             debootstrap         debootstrap             debootstrap
 arm64           gcc-aarch64-linux-gnu,libc6-dev-arm64-cross - aarch64-linux-gnu-gcc -
 TABLE
 }
@@ -77,6 +80,7 @@ has() {
     cmocka | libevent | jansson | inih) pkg-config --exists "$1" 2>/dev/null ;;
     c++) command -v c++ >/dev/null && command -v g++ >/dev/null ;;
     clang-runtime) can_compile clang -fsanitize=address,fuzzer-no-link ;;
+    debhelper) command -v dh >/dev/null && command -v dh_python3 >/dev/null && command -v dpkg-buildpackage >/dev/null ;;
     musl) command -v musl-gcc >/dev/null || ldd --version 2>&1 | grep -q musl ;;
     arm64) [ "$(uname -m)" = aarch64 ] || can_compile aarch64-linux-gnu-gcc ;;
     *) command -v "$1" >/dev/null ;;

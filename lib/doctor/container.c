@@ -40,7 +40,7 @@ static void remedy_podman(struct exam *exam)
     exam_remedy(exam, "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml");
 }
 
-static void remedy_give_gpus(struct exam *exam)
+void remedy_give_gpus(struct exam *exam)
 {
     exam_remedy(exam, "Start the container with the GPUs:");
     switch (exam->machine.container) {

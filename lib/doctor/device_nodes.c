@@ -147,7 +147,7 @@ static void note_parameters(struct exam *exam)
     }
 }
 
-void remedy_selinux(struct exam *exam)
+void remedy_selinux(struct exam *exam, const char *word)
 {
     char enforced[8];
     if (lines_first(exam->machine.root, "/sys/fs/selinux/enforce", enforced, sizeof(enforced)) >
@@ -155,7 +155,7 @@ void remedy_selinux(struct exam *exam)
         strcmp(enforced, "1") == 0) {
         exam_evidence(exam, "/sys/fs/selinux/enforce: 1");
         exam_remedy(exam, "Whether SELinux forbade it:");
-        exam_remedy(exam, "sudo ausearch -m avc -ts recent | grep nvidia");
+        exam_remedy(exam, "sudo ausearch -m avc -ts recent | grep %s", word);
     }
 }
 
@@ -169,7 +169,7 @@ static void refused_by_driver(struct exam *exam)
     }
     exam_problem(exam,
                  "the driver refuses this user a GPU, though the device nodes would allow it");
-    remedy_selinux(exam);
+    remedy_selinux(exam, "nvidia");
     exam_remedy(exam, "Whether it works without this user's limits:");
     exam_remedy(exam, "sudo vram status");
     if (machine->container) {

@@ -51,7 +51,7 @@ static void start_failed(struct exam *exam, const struct err *start)
         remedy_kernel_log(exam);
     }
     if (exam_start_failed(exam, "no_permission")) {
-        remedy_selinux(exam);
+        remedy_selinux(exam, "nvidia");
     }
     if (!exam->remedy.length) {
         exam_remedy(exam, "Please report this, with what `vram --json doctor` prints.");
@@ -119,7 +119,7 @@ static bool memory_is_hidden(const struct exam *exam)
 
 void check_wsl(struct exam *exam)
 {
-    if (!exam_below_windows(exam)) {
+    if (!exam_below_windows(exam) || exam_is_served(exam)) {
         return;
     }
     if (!exam->works && !exam->scene->simulation) {

@@ -12,7 +12,9 @@
 
 enum check_kind {
     CHECK_ANYWHERE = 0,
-    CHECK_MACHINE = 1, /* looks at this machine, which a simulated driver does not run on */
+    /* Looks at this machine's hardware and driver: a simulated driver does not run on it, and a container that is served
+     * by a daemon needs none of it. */
+    CHECK_MACHINE = 1,
 };
 
 /*
@@ -25,6 +27,7 @@ static const struct check {
     enum check_kind kind;
     void (*run)(struct exam *exam);
 } checks[] = {
+    {"D37", "GPUs through the daemon", CHECK_ANYWHERE, check_served},
     {"D22", "Windows Subsystem for Linux", CHECK_ANYWHERE, check_wsl},
     {"D01", "GPU hardware", CHECK_ANYWHERE, check_hardware},
     {"D05", "GPUs held by nouveau", CHECK_MACHINE, check_nouveau},
@@ -46,6 +49,9 @@ static const struct check {
     {"D16", "GPUs on the bus", CHECK_ANYWHERE, check_lost},
     {"D18", "GPU reset", CHECK_ANYWHERE, check_reset},
     {"D00", "Driver start", CHECK_ANYWHERE, check_start},
+    {"D35", "Mount of the daemon's socket", CHECK_ANYWHERE, check_daemon_mount},
+    {"D36", "Access to the daemon", CHECK_ANYWHERE, check_daemon_access},
+    {"D34", "Daemon", CHECK_ANYWHERE, check_daemon},
     {"D19", "Memory errors", CHECK_ANYWHERE, check_ecc},
     {"D23", "MIG instances", CHECK_ANYWHERE, check_mig_empty},
     {"D24", "MIG monitoring", CHECK_ANYWHERE, check_mig_rights},
@@ -222,7 +228,7 @@ static int conclude(struct exam *exam, const struct check *check, struct vram_re
 
 static int run_check(struct exam *exam, const struct check *check, struct vram_report *report)
 {
-    if (check->kind == CHECK_MACHINE && exam->scene->simulation) {
+    if (check->kind == CHECK_MACHINE && (exam->scene->simulation || exam_is_served(exam))) {
         return 0;
     }
     exam->found = false;
@@ -248,6 +254,7 @@ static int add_facts(const struct exam *exam, struct vram_report *report)
         {"container", machine_container_name(exam->machine.container)},
         {"kernel module", scene->simulation ? NULL : exam->machine.module_version},
         {"library", scene->library},
+        {"daemon", scene->daemon.trouble ? NULL : scene->daemon.socket},
     };
     int r = 0;
     for (size_t i = 0; r == 0 && i < ARRAY_LENGTH(facts); i++) {

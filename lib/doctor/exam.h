@@ -57,6 +57,8 @@ const struct vram_problem *exam_gpu_problem(const struct exam *exam, const struc
  */
 size_t exam_gpus_in_state(struct exam *exam, enum vram_gpu_state state);
 
+/* Whether this is a container that was given no GPU and asks a daemon that has some (daemon.c). */
+bool exam_is_served(const struct exam *exam);
 /* Whether the driver lives in Windows, or is simulated so. */
 bool exam_below_windows(const struct exam *exam);
 /* Whether the driver keeps watching MIG cards for who was given the right to (gpu_state.c). */
@@ -73,8 +75,11 @@ void remedy_build_module(struct exam *exam);
 /* Renew what the kernel boots with, after a change in /etc/modprobe.d. */
 void remedy_renew_initramfs(struct exam *exam);
 
-/* Where SELinux is on: how to see whether it was that (device_nodes.c). */
-void remedy_selinux(struct exam *exam);
+/* Start the container with the GPUs, by its kind (container.c). */
+void remedy_give_gpus(struct exam *exam);
+
+/* Where SELinux is on: how to see whether it was that, in its log by this word (device_nodes.c). */
+void remedy_selinux(struct exam *exam, const char *word);
 
 /* ---- The checks, and where they stand -------------------------------------------------------- */
 
@@ -98,6 +103,10 @@ void check_device_cgroup(struct exam *exam);
 void check_sandbox(struct exam *exam);
 void check_start(struct exam *exam); /* driver_start.c */
 void check_wsl(struct exam *exam);
+void check_served(struct exam *exam); /* daemon.c */
+void check_daemon(struct exam *exam);
+void check_daemon_mount(struct exam *exam);
+void check_daemon_access(struct exam *exam);
 void check_lost(struct exam *exam); /* gpu_state.c */
 void check_hung(struct exam *exam);
 void check_reset(struct exam *exam);

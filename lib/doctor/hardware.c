@@ -79,7 +79,7 @@ void check_hardware(struct exam *exam)
             exam_remedy(exam, "Name another:");
             exam_remedy(exam, "vram --driver sim:rtx4090 status");
         }
-    } else if (!machine->gpu_count && !exam->works && !off_bus) {
+    } else if (!machine->gpu_count && !exam->works && !off_bus && !exam_is_served(exam)) {
         hardware_absent(exam);
     } else if (no_gpu && !machine->container) {
         hardware_unlisted(exam); /* in a container: D12, D25 */

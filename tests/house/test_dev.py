@@ -11,7 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEV = ROOT / "dev"
-VERBS = "demo build env test check bench gpu fuzz fmt".split()
+VERBS = "demo build env test check bench gpu fuzz deb fmt".split()
 SHELL_NEEDS = ("sh", "awk", "cat", "cmp", "cut", "dirname", "env", "find", "grep", "head", "mkdir", "mktemp", "paste", "rm",
                "sed", "sort", "tail", "tr", "touch", "chmod", "uname")
 

@@ -234,6 +234,26 @@ static void do_start(struct doctor_case *machine, char *rest)
     machine->start.driver_code = driver_code;
 }
 
+static void do_daemon(struct doctor_case *machine, char *rest)
+{
+    (void)unescape(next_word(&rest), machine->socket, sizeof(machine->socket));
+    machine->daemon.socket = machine->socket;
+    machine->daemon.expected = strcmp(rest, "own") != 0;
+}
+
+static void do_answers(struct doctor_case *machine, char *rest)
+{
+    machine->daemon.gpu_count = strtoul(rest, NULL, 10);
+}
+
+static void do_refuses(struct doctor_case *machine, char *rest)
+{
+    char *code = next_word(&rest);
+    int result = (int)strtol(next_word(&rest), NULL, 10);
+    assert_int_equal(err_set(&machine->daemon_trouble, result, code, "%s", rest), result);
+    machine->daemon.trouble = &machine->daemon_trouble;
+}
+
 static void do_driver(struct doctor_case *machine, char *rest)
 {
     machine->has_driver = true;
@@ -441,6 +461,9 @@ static const struct statement {
     {"library", do_library},
     {"simulation", do_simulation},
     {"start", do_start},
+    {"daemon", do_daemon},
+    {"answers", do_answers},
+    {"refuses", do_refuses},
     {"driver", do_driver},
     {"gpu", do_gpu},
     {"holds", do_holds},
@@ -513,6 +536,7 @@ struct doctor_case *doctor_case_open(const char *directory, const char *name)
         .snapshot = machine->snapshot,
         .library = machine->library[0] ? machine->library : NULL,
         .simulation = machine->simulation[0] ? machine->simulation : NULL,
+        .daemon = machine->daemon,
     };
     return machine;
 }

@@ -25,7 +25,9 @@ struct doctor_case {
     size_t env_count;
     char library[256], simulation[64];
     bool has_start, has_driver;
-    struct err start;
+    struct err start, daemon_trouble;
+    char socket[256];
+    struct doctor_daemon daemon;
     struct board board;
     struct vram_snapshot *snapshot;
     struct doctor_expectation expectations[MOST_STATEMENTS];
