@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A scenario: the text that describes a simulated machine and what happens to it, taken apart into
- * lines with times. The language is told in sim/README.md. Read by sim/sim.c and vram-sim; takes
+ * lines with times. The language is told in docs/man/vram-scenario.5. Read by sim/sim.c and vram-sim; takes
  * hostile input.
  */
 #ifndef VRAM_SIM_SCENARIO_H

@@ -2,7 +2,7 @@
 /*
  * Scenario lines as changes of the world. Shared by sim/statement.c (the machine: gpu, mig, proc,
  * exit, event and the switches) and sim/statement_rule.c (what calls meet). The language is told in
- * sim/README.md. Everything here takes hostile input.
+ * docs/man/vram-scenario.5. Everything here takes hostile input.
  */
 #ifndef VRAM_SIM_STATEMENT_H
 #define VRAM_SIM_STATEMENT_H

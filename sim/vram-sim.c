@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -447,6 +448,13 @@ static int is_scenario(const struct dirent *entry)
     return dot && dot != entry->d_name && strcmp(dot, ".scenario") == 0;
 }
 
+static int not_installed(void)
+{
+    (void)fprintf(stderr,
+                  "vram-sim: no profiles are installed; VRAM_SIM_DIR can name where they are\n");
+    return EXIT_FAILED;
+}
+
 static int run_list(const struct command *command, int argc, char **argv)
 {
     char directory[512];
@@ -458,15 +466,39 @@ static int run_list(const struct command *command, int argc, char **argv)
     int count =
         scandir(locate_profiles(directory, sizeof(directory)), &entries, is_scenario, alphasort);
     if (count < 0) {
-        (void)fprintf(
-            stderr, "vram-sim: no profiles are installed; VRAM_SIM_DIR can name where they are\n");
-        return EXIT_FAILED;
+        return not_installed();
     }
     for (int i = 0; i < count; i++) {
         print_profile(directory, entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
+    return EXIT_DONE;
+}
+
+/* ---- path -------------------------------------------------------------------------------------- */
+
+static int run_path(const struct command *command, int argc, char **argv)
+{
+    char directory[512], library[800];
+    int status;
+    if (!no_options(command, argc, argv, &status)) {
+        return status;
+    }
+    const char *generation = argc > optind ? argv[optind] : "";
+    if (argc > optind + 1 || strchr(generation, '/') || generation[0] == '.') {
+        return usage_error(command, "one generation is wanted, such as r550");
+    }
+    if (!locate_profiles(directory, sizeof(directory))[0]) {
+        return not_installed();
+    }
+    *strrchr(directory, '/') = '\0';
+    (void)snprintf(library, sizeof(library), "%s/%s/libnvidia-ml.so.1", directory, generation);
+    if (generation[0] && access(library, R_OK) != 0) {
+        (void)fprintf(stderr, "vram-sim: no generation '%.40s' in %s\n", generation, directory);
+        return EXIT_FAILED;
+    }
+    (void)printf("%s%s%s\n", directory, generation[0] ? "/" : "", generation);
     return EXIT_DONE;
 }
 
@@ -507,6 +539,10 @@ static const struct command commands[] = {
      run_reset},
     {"list", "", "which machines can be simulated",
      "Lists the profiles, which --driver sim:NAME plays.\n", run_list},
+    {"path", "[GENERATION] ", "where the libraries are",
+     "Prints the directory of the driver generations, or of one (r550): the LD_LIBRARY_PATH of "
+     "programs\nthat load NVML themselves.\n",
+     run_path},
 };
 
 static void print_overview(void)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Holds the documents to what the programs do. Used by check.py.
 
-- A block marked `console` is a session in one shell: commands behind "$ " and exactly what they print. All
-  of them are run.
+- A block marked `console` is a session: commands behind "$ ", what they are given behind "> ", and exactly what they
+  print, but that "…" stands for anything within a line. All of them are run, those of one document in one shell.
 - A block marked `c` is a whole program; it is compiled against the public header.
 - Links and names of files lead somewhere; no file names a path of the machine that it was written on.
 - Every command of vram and every verb of ./dev is told of.
@@ -11,12 +11,16 @@
 import os
 import pathlib
 import re
+import signal
+import socket
+import struct
+import sys
 import tempfile
 
 import bounded
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.S | re.M)
-EXAMPLE = re.compile(r"^\$ (.*?)\n(.*?)(?=^\$ |\Z)", re.S | re.M)
+EXAMPLE = re.compile(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n)*)", re.M)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 FILE = re.compile(r"`((?:cli|common|docs|examples|include|lib|python|sim|tests|tools)/[\w./-]*)`")
 END_OF_COMMAND = "\x01"
@@ -59,20 +63,44 @@ def untold(documents, command, pattern, prefix):
             yield f"no document mentions `{prefix} {word}`"
 
 
-def sessions(text):
-    """Lists of pairs: a command and what it is said to print."""
-    return [EXAMPLE.findall(body) for body in blocks(text, "console")]
+def not_run(documents):
+    """A guide shows what runs, but for texts that are no commands."""
+    for name, text in documents.items():
+        for kind, body in BLOCK.findall(text):
+            if name.startswith("docs/guides/") and kind not in ("console", "python", "c", "ini", "yaml", "text"):
+                yield f"{name} shows what nothing runs: {body.splitlines()[0]}"
 
 
-def run_session(root, environment, name, session):
-    script = "".join(f"{command}\nprintf '\\001'\n" for command, _wanted in session)
-    _status, said = bounded.run(["sh", "-c", script], environment, root, timeout=60)
+def session(text):
+    """Pairs: a command and what it is said to print."""
+    found = [pair for body in blocks(text, "console") for pair in EXAMPLE.findall(body)]
+    return [(command.replace("\n> ", "\n"), wanted) for command, wanted in found]
+
+
+def matches(wanted, got):
+    pattern = ".*".join(map(re.escape, wanted.strip().split("…")))
+    return re.fullmatch(pattern, got.strip()) is not None
+
+
+def end_daemons(directory):
+    """Those that commands have started; nobody else knows their sockets."""
+    for path in pathlib.Path(directory).glob("vram/*.sock"):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(path))
+            pid, _uid, _gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        os.kill(pid, signal.SIGTERM)
+
+
+def run_session(directory, name, examples):
+    script = "".join(f"{command}\nstatus=$?; printf '\\001'; (exit $status)\n" for command, _wanted in examples)
+    _status, said = bounded.run(["sh", "-c", script], example_environment(directory), directory, timeout=60)
+    end_daemons(directory)
     printed = said.split(END_OF_COMMAND)
-    for (command, wanted), got in zip(session, printed):
-        if got.strip() != wanted.strip():
+    for (command, wanted), got in zip(examples, printed):
+        if not matches(wanted, got):
             yield f"{name} shows for `{command}`\n{wanted.rstrip()}\n{name}: it prints\n{got.rstrip()}"
-    if len(printed) <= len(session):
-        yield f"{name}: `{session[len(printed) - 1][0]}` does not end"
+    if len(printed) <= len(examples):
+        yield f"{name}: `{examples[len(printed) - 1][0]}` does not end"
 
 
 def compile_program(root, name, program):
@@ -87,24 +115,26 @@ def compile_program(root, name, program):
 
 
 def example_environment(directory):
-    """A machine for every example: its own state, and none of the caller's choices."""
+    """A machine for every document: its own state, and none of the caller's choices."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("CUDA_", "LC_", "NO_COLOR"))}
-    return dict(kept, LC_ALL="C.UTF-8", VRAM_SIM_STATE_DIR=directory, TERM="dumb", TZ="UTC")
+    return dict(kept, LC_ALL="C.UTF-8", XDG_RUNTIME_DIR=directory, VRAM_SIM_STATE_DIR=directory, TERM="dumb", TZ="UTC",
+                PATH=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 def examine(root, build, files):
     """Returns what is wrong, and a summary for when nothing is."""
     documents = {name: (root / name).read_text() for name in files if name.endswith(".md")}
     found = [*foreign_paths(root, files), *broken_links(root, documents)]
+    found += not_run(documents)
     found += untold(documents, [build / "cli/vram", "--help"], r"^  ([a-z]+)\b", "vram")
     found += untold(documents, [root / "dev"], r"^  (\w+) ", "./dev")
     run = compiled = 0
-    with tempfile.TemporaryDirectory() as directory:
-        for name, text in documents.items():
-            for session in sessions(text):
-                found += run_session(root, example_environment(directory), name, session)
-                run += len(session)
-            for program in blocks(text, "c"):
-                found += compile_program(root, name, program)
-                compiled += 1
+    for name, text in documents.items():
+        examples = session(text)
+        with tempfile.TemporaryDirectory() as directory:
+            found += run_session(directory, name, examples) if examples else []
+        run += len(examples)
+        for program in blocks(text, "c"):
+            found += compile_program(root, name, program)
+            compiled += 1
     return found, f"{len(documents)} documents, {run} commands run, {compiled} programs compiled"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Every page is whole, true and rendered without a warning."""
+import json
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import pytest
 from conftest import BUILD, DEADLINE, ROOT, Built
 
 MADE, WRITTEN = BUILD / "docs/man", ROOT / "docs/man"
-HAND_WRITTEN = ["libvram.3", "vram.conf.5", "vramd.8"]
+HAND_WRITTEN = ["libvram.3", "vram-scenario.5", "vram-sim.1", "vram.conf.5", "vramd.8"]
 
 
 def pages():
@@ -118,3 +119,116 @@ def test_the_librarys_example_compiles(tmp_path):
     done = subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I", ROOT / "include", program],
                           capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
+
+
+# ---- The scenario language ------------------------------------------------------------------------
+
+SCENARIO = "vram-scenario.5"
+TEXT = r'"\s*([^"\s]+?)=?\s*"'  # a word that the reader knows, as C writes it: "at", " do ", "gi="
+
+
+def source(name):
+    return re.sub(r"/\*.*?\*/", "", (ROOT / name).read_text(), flags=re.S)
+
+
+def lists(text):
+    """The lists of words in a C source, by their names."""
+    found = re.findall(r"const char \*const (\w+)\[\] = \{(.*?)\};", text, re.S)
+    return {name: set(re.findall(TEXT, members)) for name, members in found}
+
+
+def known_words():
+    """What the reader of scenarios compares with, has in tables and in lists."""
+    words = set(re.findall(r"^    X\(\d+, (\w+),", source("common/nvml_abi.h"), re.M))
+    for name in ("scenario", "words", "setting", "statement", "statement_rule"):
+        text = source(f"sim/{name}.c")
+        compared, rows = re.findall(rf"\bstrn?cmp\([^()]*?{TEXT}", text), re.findall(rf"\{{[\s\\]*{TEXT}", text)
+        letters = "".join(re.findall(r'char letters\[\] = "(\w+)"', text))
+        words = words.union(compared, rows, letters, *lists(text).values())
+    return words
+
+
+def told_words(text):
+    """What a piece of a page sets as a word of the language (.Cm)."""
+    words = set()
+    for line in re.findall(r"^\.(.*)", text, re.M):
+        macro = ""
+        for token in line.replace("\\-", "-").replace("\\&", "").split():
+            macro, word = (token, "") if re.fullmatch("[A-Z][a-z]", token) else (macro, token)
+            words |= {word} if macro == "Cm" and re.search(r"\w|[*?]", word) else set()
+    return words
+
+
+def entries(section):
+    """The entries of a section: the words at their heads, and what is said of them."""
+    text = re.search(rf"^\.Ss {section}\n(.*?)(?=^\.S[sh] )", (WRITTEN / SCENARIO).read_text(), re.S | re.M).group(1)
+    found = re.findall(r"((?:^\.It [^\n]*\n)+)(.*?)(?=^\.It|^\.El)", text, re.S | re.M)
+    return [(told_words(heads), body) for heads, body in found]
+
+
+def test_every_word_of_scenarios_is_told():
+    known, page = known_words(), (WRITTEN / SCENARIO).read_text()
+    assert len(known) > 180 and {"driver", "gpu", "temp", "slices", "mem", "jitter", "do", "hmm", "C", "GPU_IS_LOST"} <= known
+    assert known - told_words(page) == set()
+    heads = told_words("".join(re.findall(r"^\.It .*\n", page, re.M)))
+    assert heads - known == set()
+
+
+def test_every_key_of_scenarios_is_told_where_it_belongs():
+    setting, statement = source("sim/setting.c"), source("sim/statement.c")
+    shared, own = [re.findall(rf"{TEXT}, SETTING_", part) for part in setting.split("struct setting gpu_settings", 1)]
+    state = re.findall(rf"{TEXT}, offsetof\(struct gpu, \w+\), (?:true|false)", setting)
+    count = re.findall(rf"{TEXT}, offsetof\(struct instance, \w+\)", setting)
+    address = re.findall(rf"strcmp\(key, {TEXT}\)", setting)
+    process = re.findall(rf"strcmp\(key, {TEXT}\)", statement)
+    rule = re.findall(rf"strcmp\(word, {TEXT}\)", source("sim/statement_rule.c"))
+    event = re.findall(rf"\{{{TEXT}, (?:0x)?\d+\}}", statement)
+    for section, words, least in (("GPUs", shared + own + state + address, 55), ("MIG instances", shared + count, 9),
+                                  ("Processes", process, 6), ("Events", event, 6), ("What calls meet", rule, 9)):
+        heads = set().union(*(head for head, _body in entries(section)))
+        assert len(words) >= least and set(words) - heads == set(), section
+
+
+def test_every_verb_of_scenarios_has_an_entry():
+    verbs = {"at", "after"}  # read before a line is taken apart
+    for name in ("scenario", "statement", "statement_rule"):
+        text = source(f"sim/{name}.c")
+        tables = "".join(re.findall(r"\bverbs\[\] = \{(.*?)\};", text, re.S))
+        verbs.update(re.findall(TEXT, tables), re.findall(rf"strcmp\(verb, {TEXT}\)", text))
+    assert len(verbs) > 20
+    told = re.findall(r"^\.It Cm (\w+) (?:Ar|Cm|Oo) |^\.It Cm (release|clear)$", (WRITTEN / SCENARIO).read_text(), re.M)
+    assert verbs == {one or other for one, other in told}
+
+
+def test_every_value_of_a_gpus_keys_is_told():
+    setting = source("sim/setting.c")
+    numbers = dict(re.findall(rf"{TEXT}, SETTING_NUMBER, \w+\(\w+\), ([^,]+),", setting))
+    choices = dict(re.findall(rf"{TEXT}, SETTING_CHOICE, \w+\(\w+\), 0, (\w+)", setting))
+    switches = re.findall(rf"{TEXT}, SETTING_SWITCH", setting)
+    assert len(numbers) >= 30 and len(choices) >= 8 and len(switches) >= 6
+    said = {key: body for head, body in entries("GPUs") for key in head}
+    most = {"UINT32_MAX": str(2**32 - 1), "UINT64_MAX - 1": str(2**64 - 2)}
+    assert [key for key, end in numbers.items() if not re.search(rf"\bup to {most.get(end, end)}\b", said[key])] == []
+    assert [key for key, name in choices.items() if lists(setting)[name] - told_words(said[key])] == []
+    assert [key for key in switches if not {"on", "off"} <= told_words(said[key])] == []
+
+
+def test_the_bounds_of_scenarios_are_told():
+    bounds = {}
+    for name in ("words.h", "world.h", "scenario.h", "state.h", "nvml_process.c"):
+        bounds.update(re.findall(r"^#define (\w+) (\d+)u? *$", source(f"sim/{name}"), re.M))
+    names = ("WORLD_GPUS", "WORLD_INSTANCES", "WORLD_PROCESSES", "WORLD_RULES", "WORLD_EVENTS", "SCENARIO_LINES_MAX",
+             "STATE_LOG_LINES", "STATE_SLOTS", "WORDS_LINE_MAX", "WORDS_MAX", "LIST_MAX")
+    text = re.search(r"^\.Ss Bounds\n(.*?)^\.S", (WRITTEN / SCENARIO).read_text(), re.S | re.M).group(1)
+    assert [name for name in names if not re.search(rf"\b{bounds[name]}\b", text)] == []
+
+
+def test_the_example_of_a_scenario_is_played(tmp_path):
+    built = Built(tmp_path)
+    (tmp_path / "two.scenario").write_text(literal(SCENARIO))
+    machine = {"VRAM_DRIVER": f"sim:{tmp_path}/two.scenario@demo"}
+    for used in (6, 20):
+        first, second = json.loads(built.vram("status", "--json", **machine))["gpus"]
+        assert [process["used_bytes"] for process in first["processes"]] == [used << 30]
+        assert (first["temperature_c"], second["temperature_c"], second["processes"]) == (61, None, [])
+        built.run("vram-sim", "advance", "2s", **machine)

@@ -18,7 +18,8 @@ CONTENTS = {
     "vram": (
         ("usr/bin/vram", "usr/bin/vramd", "usr/bin/vram-sim", f"{UNITS}/vramd.socket", f"{UNITS}/vramd.service",
          "usr/lib/sysusers.d/vram.conf", "usr/share/man/man1/vram.1.gz", "usr/share/man/man1/vram-fit.1.gz",
-         "usr/share/man/man1/vram-sim.1.gz", "usr/share/man/man5/vram.conf.5.gz", "usr/share/man/man8/vramd.8.gz",
+         "usr/share/man/man1/vram-sim.1.gz", "usr/share/man/man5/vram-scenario.5.gz",
+         "usr/share/man/man5/vram.conf.5.gz", "usr/share/man/man8/vramd.8.gz",
          "usr/share/bash-completion/completions/vram", "usr/share/zsh/vendor-completions/_vram",
          "usr/share/fish/vendor_completions.d/vram.fish", "usr/share/doc/vram/vram.conf",
          f"usr/lib/{TRIPLET}/vram/sim/profiles/rtx4090.scenario",

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""examples/python/ and the code in docs/python.md: everything runs, with what is not installed here played by stand-ins."""
+"""examples/python/ and the Python in README.md and docs/: everything runs, with what is not installed here played by stand-ins."""
 import asyncio
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -120,13 +121,15 @@ def test_lease_for_a_container(leasing):
 
 
 def blocks():
-    text = (ROOT / "docs/python.md").read_text()
-    found = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
-    return [pytest.param(code, id=f"block-{number}") for number, code in enumerate(found)]
+    """Every Python example of every document."""
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S)):
+            yield pytest.param(path.name, code, id=f"{path.stem}-{number}")
 
 
-@pytest.mark.parametrize("code", blocks())
-def test_the_manual(leasing, code):
-    leasing.monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    leasing.monkeypatch.setenv("VRAM_LEASE", "")
-    exec(compile(code, "docs/python.md", "exec"), {"vram": vram, "__name__": "manual"})
+@pytest.mark.parametrize("name, code", blocks())
+def test_documents(leasing, name, code):
+    for setting, value in {"CUDA_VISIBLE_DEVICES": "0", "VRAM_LEASE": "", "VRAM_DRIVER": os.environ["VRAM_DRIVER"]}.items():
+        leasing.monkeypatch.setenv(setting, value)  # and to be as it was afterwards
+    leasing.monkeypatch.setattr(logging.getLogger("vram"), "parent", logging.getLogger("vram").parent)
+    exec(compile(code, name, "exec"), {"vram": vram, "__name__": "manual"})
