@@ -20,6 +20,7 @@ import time
 import bounded
 import documents
 import layers
+import pythons
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 MESON = os.environ.get("MESON", "meson")
@@ -251,6 +252,24 @@ def step_deb(context):
     )).strip("= ")
 
 
+def step_pythons(context):
+    """the wheel passes the package's tests under every Python from 3.8 on that can be had"""
+    tried = []
+    with tempfile.TemporaryDirectory() as directory:
+        place = pathlib.Path(directory)
+        try:
+            wheel = pythons.build_wheel(ROOT, place)
+            for version, program_of_it in pythons.found().items():
+                name = ".".join(map(str, version))
+                said = pythons.try_one(program_of_it, wheel, place / name, ROOT, context.build)
+                if said is None:
+                    raise Skip("pytest cannot be installed")
+                tried.append(f"{name}: {re.search(r'[0-9]+ passed', said).group()}")
+        except RuntimeError as error:
+            raise Broken(error) from None
+    return ", ".join(tried)
+
+
 # ---- Steps: the code ------------------------------------------------------------------------------
 
 
@@ -354,6 +373,7 @@ def step_arm64(context):
 # The long ones first: steps run side by side.
 STEPS = (
     step_asan, step_deb, step_simulation, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
+    step_pythons,
     step_documents, step_manuals, step_header, step_symbols, step_format, step_rules, step_shell, step_layers,
 )
 

@@ -38,7 +38,7 @@ from ._errors import (
 from ._handle import Handle, default
 from ._lib import lib as _load
 from ._lib import words as _words
-from ._tracker import GPUProcess, VRAMStatus, VRAMTracker, get_vram_tracker, reset
+from ._tracker import VRAMTracker, get_vram_tracker, reset
 from ._unknown import UNKNOWN, Amount, Unknown
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         Snapshot,
         Waiter,
     )
+    from ._status import GPUProcess, VRAMStatus
 
 __version__ = "0.1.0"
 
@@ -71,10 +72,11 @@ doctor = default.doctor
 def __getattr__(name: str) -> Any:
     """The names above, imported when somebody wants them: dataclasses are slow to make, and leases bring asyncio."""
     if name in __all__:
-        from . import _records
+        from . import _records, _status
 
-        if hasattr(_records, name):
-            return getattr(_records, name)
+        for module in (_status, _records):
+            if hasattr(module, name):
+                return getattr(module, name)
         from . import _lease
 
         return getattr(_lease, name)

@@ -329,8 +329,8 @@ _FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
 
 
 def _place() -> str:
-    """The library's file: in the wheel beside this package, else where $VRAM_LIBRARY says, else the system's."""
-    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libvram.so")
+    """The library's file: the wheel's, beside this package, else where $VRAM_LIBRARY says, else the system's."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".vram.mesonpy.libs", "libvram.so")
     if os.path.exists(beside):
         return beside
     return os.environ.get("VRAM_LIBRARY") or "libvram.so.0"

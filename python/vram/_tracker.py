@@ -8,38 +8,17 @@ import ctypes
 import errno
 import logging
 import weakref
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple, Union
 
 from . import _lib
 from ._errors import Error, NoGPUError, error_of
 from ._handle import Selector, default, logger, select
 from ._unknown import UNKNOWN, Amount, Unknown, amount
 
+if TYPE_CHECKING:
+    from ._status import GPUProcess, VRAMStatus
+
 _MIB = 1 << 20
-
-
-@dataclass
-class GPUProcess:
-    """A process that uses the GPU. `memory_mb` is vram.UNKNOWN where the driver does not tell it."""
-
-    pid: int
-    name: str
-    memory_mb: Amount
-
-
-@dataclass
-class VRAMStatus:
-    """What a GPU holds now. Amounts are vram.UNKNOWN where the driver does not tell them; `used_mb` is what nvidia-smi
-    shows, and `reserved_mb` what the driver keeps for itself besides."""
-
-    total_mb: Amount
-    used_mb: Amount
-    free_mb: Amount
-    processes: List[GPUProcess]
-    temperature_c: Optional[int] = None
-    utilization_percent: Optional[int] = None
-    reserved_mb: Amount = UNKNOWN
 
 
 # Whose shutdown the shared handle waits for.
@@ -132,6 +111,8 @@ def _known(number: int) -> Optional[int]:
 
 
 def _status(gpu: _lib.Gpu) -> VRAMStatus:
+    from ._status import GPUProcess, VRAMStatus
+
     processes = [gpu.processes[i] for i in range(gpu.process_count)]
     return VRAMStatus(
         total_mb=_mb(gpu.total_bytes),

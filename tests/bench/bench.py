@@ -15,7 +15,8 @@ import tempfile
 
 import promises
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 
 
 def scenario(path, gpus, processes):
@@ -113,6 +114,33 @@ def whole_program(build, peers, work, rounds):
     return table(["program", "ms", "x bare", "x vram", "MiB peak", "x bare", "instructions", "runs"], rows), results
 
 
+def in_python(build, work, rounds):
+    """The package's answers beside the C library's, and what importing it costs beside a Python that does nothing."""
+    library = f"{build}/sim/r550/libnvidia-ml.so.1"
+    environment = dict(os.environ, LD_LIBRARY_PATH=f"{build}/lib", VRAM_LIBRARY=f"{build}/lib/libvram.so.0",
+                       VRAM_DRIVER=f"nvml:{library}", VRAM_SOCKET="none", VRAM_SIM_STATE_DIR=str(work))
+    rows = []
+    for gpus, count in ((1, 0), (1, 8), (8, 64)):
+        with Sleepers(count) as sleepers:
+            environment["VRAM_SIM"] = str(scenario(work / f"python-{gpus}x{count}.scenario", gpus, sleepers.pids))
+            in_c, there = (
+                subprocess.run([*words, library, str(rounds)], env=environment, check=True, capture_output=True, text=True).stdout
+                for words in ([f"{build}/tests/bench/snapshot"], [sys.executable, HERE / "python_work.py"])
+            )
+        c_us, (snapshot_us, status_us) = float(in_c.split()[1]), map(float, there.split())
+        rows.append([str(gpus), str(count), f"{c_us:.1f}", f"{snapshot_us:.1f}", f"{snapshot_us / c_us:.2f}",
+                     f"{status_us:.1f}", f"{status_us / c_us:.2f}"])
+    calls = table(["GPUs", "processes", "C µs", "`vram.snapshot()` µs", "x C", "`get_status()` µs", "x C"], rows)
+    plain = [sys.executable, "-c"]
+    commands = {"nothing": [*plain, "pass"], "`vram`": [*plain, "import vram"], "`pynvml`": [*plain, "import pynvml"]}
+    environment["PYTHONPYCACHEPREFIX"] = str(work / "compiled")  # as an installed package is compiled, once
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    results = race(build, commands, environment, rounds // 20)
+    bare = results["nothing"][0]
+    return calls + "\n\n" + table(["import", "ms", "ms more than nothing"], [
+        [name, f"{seconds * 1e3:.1f}", f"{(seconds - bare) * 1e3:.1f}"] for name, (seconds, _kib, _runs) in results.items()])
+
+
 def snapshots(build, work, rounds):
     rows = []
     library = f"{build}/sim/r550/libnvidia-ml.so.1"
@@ -170,6 +198,7 @@ def main():
         work = pathlib.Path(directory)
         whole, _ = whole_program(build, peers, work, options.rounds)
         inner = snapshots(build, work, 2000)
+        python = in_python(build, work, 2000)
         with Sleepers(64) as sleepers:
             driver = f"{scenario(work / 'rest.scenario', 8, sleepers.pids)}@bench"
             daemon = promises.section(build, peers, driver, sleepers.pids, table)
@@ -194,6 +223,13 @@ thread of its own, so that it may hang; waking a thread on another, sleeping CPU
 machine and a few on one CPU, which is why both are shown.
 
 {inner}
+
+## In Python
+
+`tests/bench/python_work.py`, with processes and health as above. Budgets: three times the C call; an import that takes 30 ms
+more than a Python that does nothing.
+
+{python}
 
 {daemon}"""
     print(text)

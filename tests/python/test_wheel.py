@@ -11,6 +11,7 @@ import pytest
 from conftest import DEADLINE, ROOT, VRAMD
 
 BUILD_DEADLINE = 600
+LIBRARY = ".vram.mesonpy.libs/libvram.so"
 SCRIPT = """
 import logging, os, vram
 from vram import get_vram_tracker
@@ -40,13 +41,17 @@ def wheel(tmp_path_factory):
 def test_what_is_in_it(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {f"vram/{path.name}" for path in (ROOT / "python/vram").iterdir() if path.suffix in (".py", ".typed")}
-    assert sources <= names and "vram/libvram.so" in names and "vram/py.typed" in names
-    assert {name.split("/")[0] for name in names} == {"vram", f"vram-{wheel.name.split('-')[1]}.dist-info"}
+    version = wheel.name.split("-")[1]
+    data = f"vram-{version}.data/purelib/"
+    packaged = {name[len(data):] for name in names if name.startswith(data)}
+    assert packaged == sources and LIBRARY in names
+    assert {name.split("/")[0] for name in names} == {LIBRARY.split("/")[0], data.split("/")[0], f"vram-{version}.dist-info"}
+    assert wheel.name.startswith(f"vram-{version}-py3-none-linux_")  # for every Python
 
 
 def test_it_needs_nothing_but_libc(wheel, tmp_path):
-    zipfile.ZipFile(wheel).extract("vram/libvram.so", tmp_path)
-    needed = subprocess.run(["readelf", "-d", tmp_path / "vram/libvram.so"], capture_output=True, text=True, check=True).stdout
+    zipfile.ZipFile(wheel).extract(LIBRARY, tmp_path)
+    needed = subprocess.run(["readelf", "-d", tmp_path / LIBRARY], capture_output=True, text=True, check=True).stdout
     libraries = {line.split("[")[1].split("]")[0].split(".")[0] for line in needed.splitlines() if "(NEEDED)" in line}
     assert libraries <= {"libc", "libjansson", "ld-linux-x86-64", "ld-linux-aarch64"}
 
