@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/utc.h"
 #include "daemon/daemon.h"
+#include "daemon/history.h"
 #include "daemon/log.h"
 #include "daemon/process.h"
 #include "daemon/promises.h"
@@ -454,10 +455,18 @@ static const struct route {
     const char *method, *path; /* a path that ends with a slash stands for all that begin so */
     void (*handle)(struct daemon *daemon, struct http_request *request);
 } routes[] = {
-    {"GET", "/v1/daemon", get_daemon},         {"GET", "/v1/snapshot", get_snapshot},
-    {"POST", "/v1/pause", post_pause},         {"POST", "/v1/resume", post_resume},
-    {"GET", "/v1/leases", promises_list},      {"POST", "/v1/leases", promises_ask},
-    {"PATCH", "/v1/leases/", promises_change}, {"DELETE", "/v1/leases/", promises_end},
+    {"GET", "/v1/daemon", get_daemon},
+    {"GET", "/v1/snapshot", get_snapshot},
+    {"POST", "/v1/pause", post_pause},
+    {"POST", "/v1/resume", post_resume},
+    {"GET", "/v1/leases", promises_list},
+    {"POST", "/v1/leases", promises_ask},
+    {"PATCH", "/v1/leases/", promises_change},
+    {"DELETE", "/v1/leases/", promises_end},
+    {"GET", "/v1/history", history_get_memory},
+    {"GET", "/v1/history/leases", history_get_leases},
+    {"GET", "/v1/processes", history_get_processes},
+    {"GET", "/v1/events", history_get_events},
 };
 
 static bool is_route(const struct route *route, const char *path)

@@ -32,7 +32,7 @@ struct reading {
     enum section section;
     bool awaits_setting; /* the line is neither empty nor a comment nor a section's */
     unsigned
-        set_at[8]; /* the lines of [daemon]'s settings, in the order of their table; 0: not set */
+        set_at[16]; /* the lines of [daemon]'s settings, in the order of their table; 0: not set */
     struct config config;
     int result;
     char *problem;
@@ -104,6 +104,31 @@ static int read_duration(const char *value, void *to)
     return duration_parse(value, to);
 }
 
+static int read_history(const char *value, void *to)
+{
+    static const char *const words[] = {
+        [CONFIG_HISTORY_AUTO] = "auto", [CONFIG_HISTORY_ON] = "on", [CONFIG_HISTORY_OFF] = "off"};
+    for (uint32_t i = 0; i < ARRAY_LENGTH(words); i++) {
+        if (strcmp(value, words[i]) == 0) {
+            *(uint32_t *)to = i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* From what a file needs at least to what can be bounded at all. */
+static int read_file_size(const char *value, void *to)
+{
+    uint64_t bytes;
+    int r = size_parse(value, &bytes, NULL);
+    if (r < 0 || bytes < MIB || bytes > 1024 * GIB) {
+        return -EINVAL;
+    }
+    *(uint64_t *)to = bytes;
+    return 0;
+}
+
 #define MARGINS "a size such as 1024M, or a part such as 5%"
 #define GROUPS "a group's name, or nothing"
 #define NUMBERS "a number from 1 to 65536"
@@ -122,6 +147,9 @@ static const struct setting {
     {"max_leases", read_number, offsetof(struct config, max_leases), NUMBERS},
     {"linger", read_duration, offsetof(struct config, linger_ns),
      "a duration such as 60s, 5m or 1h"},
+    {"history", read_history, offsetof(struct config, history), "on, off or auto"},
+    {"history_max", read_file_size, offsetof(struct config, history_max_bytes),
+     "a size from 1M to 1T"},
 };
 
 _Static_assert(ARRAY_LENGTH(settings) <= ARRAY_LENGTH(((struct reading *)0)->set_at),
@@ -312,6 +340,7 @@ void config_init(struct config *config)
         .max_waiters = 4096,
         .max_leases = 4096,
         .linger_ns = 60 * UINT64_C(1000000000),
+        .history_max_bytes = 64 * MIB,
     };
 }
 

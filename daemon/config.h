@@ -3,7 +3,7 @@
  * The daemon's configuration: an INI file (packaging/vram.conf shows one) that is read strictly. What it does not know
  * is an error with its place, for a setting that is misspelt must not be one that is not obeyed.
  *
- *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger
+ *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, history, history_max
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
  */
 #ifndef VRAM_DAEMON_CONFIG_H
@@ -32,6 +32,12 @@ struct config_gpu {
     unsigned line; /* where it is set; 0: its section sets none */
 };
 
+enum config_history {
+    CONFIG_HISTORY_AUTO = 0, /* of the machine's own daemon */
+    CONFIG_HISTORY_ON = 1,
+    CONFIG_HISTORY_OFF = 2,
+};
+
 struct config {
     struct config_margin margin; /* of GPUs that have none of their own: 1024 MiB */
     char lease_group
@@ -39,8 +45,10 @@ struct config {
     char admin_group[CONFIG_GROUP_MAX]; /* administrators besides root: ""; that is nobody */
     uint32_t max_waiters;               /* requests that wait: 4096 */
     uint32_t max_leases;                /* 4096 */
-    uint64_t linger_ns;      /* of a daemon started on demand that nobody uses: 60 s; 0: it stays */
-    struct config_gpu *gpus; /* in the order of the file */
+    uint64_t linger_ns; /* of a daemon started on demand that nobody uses: 60 s; 0: it stays */
+    uint32_t history;   /* enum config_history: whether one is kept */
+    uint64_t history_max_bytes; /* what its file may take: 64 MiB */
+    struct config_gpu *gpus;    /* in the order of the file */
     size_t gpu_count;
 };
 

@@ -22,6 +22,7 @@
 #include <event2/event.h>
 
 struct daemon;
+struct history;
 
 /* What the frame asks of the module that makes promises. `data` is daemon->promises_data. */
 struct promises_ops {
@@ -54,7 +55,9 @@ struct daemon_options {
     const char *driver;              /* as given; NULL: the environment's */
     const struct endpoint *endpoint; /* its socket, its journal, the driver's canonical name */
     bool is_private;                 /* a user's own: who can connect may lease */
-    uint64_t linger_ns;              /* ends after so long without use; 0: never */
+    bool is_system;                  /* it has the machine's own socket */
+    const char *history; /* as --history has it: "on", "off", a file; NULL: as configured */
+    uint64_t linger_ns;  /* ends after so long without use; 0: never */
     uint64_t call_timeout_ns;
 };
 
@@ -70,6 +73,7 @@ struct daemon {
     struct parking *parking;
     const struct promises_ops *promises; /* NULL: nothing is promised */
     void *promises_data;
+    struct history *history; /* NULL: none is kept */
 
     /* The last sample that had figures. */
     struct vram_snapshot *snapshot;

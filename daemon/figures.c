@@ -2,6 +2,7 @@
 /* The figures in the daemon: kept, compared, and asked for again while somebody waits. */
 #include "common/clock.h"
 #include "daemon/daemon.h"
+#include "daemon/history.h"
 #include "daemon/log.h"
 
 #include <errno.h>
@@ -52,6 +53,9 @@ static void keep(struct daemon *daemon, const struct sample *sample)
     bool with_processes = daemon->snapshot_take & sample->take & VRAM_TAKE_PROCESSES;
     bool same =
         daemon->snapshot && same_figures(daemon->snapshot, sample->snapshot, with_processes);
+    if (same && (daemon->snapshot_take & ~sample->take & VRAM_TAKE_PROCESSES)) {
+        return; /* what is kept says more, and nothing else */
+    }
     (void)vram_snapshot_unref(daemon->snapshot);
     daemon->snapshot = vram_snapshot_ref(sample->snapshot);
     daemon->snapshot_take = sample->take;
@@ -71,6 +75,7 @@ void figures_sampled(void *data, const struct sample *sample)
     if (daemon->promises) {
         daemon->promises->sampled(daemon->promises_data, sample);
     }
+    history_sampled(daemon, sample);
     parking_sampled(daemon->parking, sample);
     figures_poll(daemon);
 }

@@ -6,6 +6,7 @@
 #include "common/size.h"
 #include "daemon/collector_child.h"
 #include "daemon/daemon.h"
+#include "daemon/history.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/promises.h"
@@ -162,6 +163,7 @@ static void on_hangup(evutil_socket_t number, short what, void *data)
     if (daemon->promises) {
         daemon->promises->reload(daemon->promises_data);
     }
+    history_configure(daemon);
 }
 
 static bool somebody_knocks(const struct program *program)
@@ -276,6 +278,7 @@ static void free_parts(struct program *program)
 {
     struct daemon *daemon = &program->daemon;
     daemon->http = http_server_free(daemon->http);
+    history_close(daemon);
     promises_close(daemon);
     figures_done(daemon);
     daemon->collector = collector_free(daemon->collector);
@@ -336,6 +339,8 @@ static int choose_place(struct program *program)
     }
     program->daemon.options.is_private =
         program->listening < 0 && !(is_root && program->endpoint.named);
+    program->daemon.options.is_system = strcmp(program->endpoint.socket, SYSTEM_SOCKET) == 0;
+    program->daemon.options.history = program->options.history;
     program->daemon.options.driver = program->options.driver;
     program->daemon.options.endpoint = &program->endpoint;
     return 0;
@@ -366,6 +371,7 @@ static int serve(struct program *program)
         ready_tell(program->options.ready_fd, message);
         return STATUS_FAILED;
     }
+    history_configure(daemon);
     log_line(LOG_LINE_INFO, "serving %s on %s", program->endpoint.driver, program->endpoint.socket);
     ready_tell(program->options.ready_fd, "ready");
     ready_notify("READY=1");

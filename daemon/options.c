@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char help[] =
     "vramd [OPTION…]: promises GPU memory, and tells all who ask how much is left\n"
@@ -20,6 +21,8 @@ static const char help[] =
     "                    waiters and requests\n"
     "  --linger TIME     the same after TIME\n"
     "  --ready-fd N      write a line to descriptor N when requests are served, and close it\n"
+    "  --history FILE    keep the history there; on: where it belongs, off: keep none; else as\n"
+    "                    configured: on for the machine's own daemon\n"
     "  --forget          promise again although the record of what was promised is damaged\n"
     "  --help, --version\n";
 
@@ -41,14 +44,28 @@ static int parse_fd(const char *text, int *ret_fd)
     return -1;
 }
 
+static int parse_history(const char *text, const char **ret_history)
+{
+    if (text[0] != '/' && strcmp(text, "on") != 0 && strcmp(text, "off") != 0) {
+        return fail("--history", text, "is neither an absolute path nor on or off");
+    }
+    *ret_history = text;
+    return -1;
+}
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
-    static const struct option known[] = {
-        {"driver", required_argument, NULL, 'd'}, {"socket", required_argument, NULL, 's'},
-        {"config", required_argument, NULL, 'c'}, {"on-demand", no_argument, NULL, 'o'},
-        {"linger", required_argument, NULL, 'l'}, {"ready-fd", required_argument, NULL, 'r'},
-        {"forget", no_argument, NULL, 'f'},       {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"driver", required_argument, NULL, 'd'},
+                                          {"socket", required_argument, NULL, 's'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {"on-demand", no_argument, NULL, 'o'},
+                                          {"linger", required_argument, NULL, 'l'},
+                                          {"ready-fd", required_argument, NULL, 'r'},
+                                          {"forget", no_argument, NULL, 'f'},
+                                          {"history", required_argument, NULL, 'H'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
     struct options options = {.ready_fd = -1};
     int option, status = -1;
     while (status < 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -76,6 +93,9 @@ int options_parse(int argc, char **argv, struct options *ret_options)
             break;
         case 'f':
             options.forget = true;
+            break;
+        case 'H':
+            status = parse_history(optarg, &options.history);
             break;
         case 'h':
             (void)fputs(help, stdout);

@@ -19,6 +19,7 @@ struct options {
     bool on_demand;
     uint64_t linger_ns; /* 0: as configured, where it was started on demand; else for ever */
     bool forget;
+    const char *history; /* a file, "on" or "off"; NULL: as configured */
 };
 
 /* -1: run; else an exit status, and all is said. */

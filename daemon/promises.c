@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "daemon/attachment.h"
+#include "daemon/history.h"
 #include "daemon/log.h"
 #include "daemon/reach.h"
 #include <errno.h>
@@ -64,6 +65,7 @@ int promises_attach(struct promises *promises, const struct deal *deal,
 void promises_drop(struct promises *promises, struct deal *deal)
 {
     uint64_t owner = deal->owner;
+    history_lease_ended(promises->daemon, deal->id, "not granted, or taken back");
     members_remove_lease(promises->members, deal->id);
     deals_remove(promises->deals, deal);
     promises_settle_owner(promises, owner);
@@ -98,6 +100,7 @@ static void owner_ended(void *data, struct owner_process *owner)
                 (void)record_end(promises, deal->id);
             }
             (void)ledger_end(promises->ledger, deal->id, clock_now_ns());
+            history_lease_ended(promises->daemon, deal->id, "its owner has ended");
             deals_remove(promises->deals, deal);
         }
     }

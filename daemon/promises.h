@@ -8,6 +8,7 @@
  *   promises_record.c   the journal's records
  *   promises_restore.c  the restart that they are for
  *   promises_view.c     JSON of leases, waiters and answers
+ *   promises_history.c  what history hears of them
  *   promises_request.c  what a request says, and who makes it
  *   promises_api.c      the routes below /v1/leases
  */
@@ -25,6 +26,11 @@ struct promises;
  */
 MUST_CHECK int promises_open(struct daemon *daemon, bool forget);
 void promises_close(struct daemon *daemon);
+
+/* Each lease that stands, as history has it. */
+struct history_deal;
+typedef void (*promises_each_function)(void *data, const struct history_deal *deal, bool granted);
+void promises_each(struct daemon *daemon, promises_each_function each, void *data);
 
 /* The routes. */
 void promises_list(struct daemon *daemon, struct http_request *request);

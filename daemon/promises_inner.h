@@ -106,11 +106,19 @@ void record_retry(struct promises *promises);
 /* The end: leaves the journal for who comes next, or deletes it where nothing is promised. */
 void record_leave(struct promises *promises);
 
+/* ---- promises_history.c ---- */
+/* Tells history of a request that waits, and of what it, or its growth, has become. */
+void promises_tell_queued(struct promises *promises, const struct deal *deal);
+void promises_tell_granted(struct promises *promises, const struct deal *deal,
+                           const struct ledger_lease *lease);
+
 /* ---- promises_view.c ---- */
 /* {"schema": 1, "verdict": …} for free(3); NULL: out of memory. `sum` and `lease` may be NULL. */
 char *view_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,
                    const struct ledger_lease *lease, const struct ledger_sum *sum);
 char *view_leases(const struct promises *promises);
+/* A user's name, or number; valid until the next call. */
+const char *view_user(uid_t uid);
 /* A GPU for people: "GPU 0". */
 const char *view_gpu(const struct promises *promises, const char *uuid, char *text, size_t size);
 

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/size.h"
 #include "common/text.h"
+#include "daemon/history.h"
 #include "daemon/log.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -125,6 +126,9 @@ static void answer(void *data, const char *id, uint32_t verdict, const struct le
     } else {
         const struct deal *whose =
             deal->kind == DEAL_GROWTH ? deals_find(promises->deals, deal->grows) : deal;
+        if (verdict == LEDGER_GRANTED && lease && whose) {
+            promises_tell_granted(promises, whose, lease);
+        }
         char *text = view_verdict(promises, verdict, whose ? whose : deal, lease, sum);
         send_verdict(deal, text);
         free(text);
@@ -143,6 +147,7 @@ static void ended(void *data, const char *id, uint32_t why)
     struct deal *deal = deals_find(promises->deals, id);
     static const char *const reasons[] = {"released", "its owner has ended", "its time is over"};
     (void)record_end(promises, id);
+    history_lease_ended(promises->daemon, id, reasons[why]);
     daemon_changed(promises->daemon);
     if (deal) {
         log_line(LOG_LINE_INFO, "lease %s%s%s has ended: %s", id, deal->label[0] ? " of " : "",
@@ -162,6 +167,10 @@ static void state(void *data, const struct ledger_lease *lease, uint32_t pid, co
     const struct deal *deal = deals_find(promises->deals, lease->id);
     const char *label = deal && deal->label[0] ? deal->label : "without a label";
     daemon_changed(promises->daemon);
+    if (lease->state == LEDGER_SQUEEZED || lease->state == LEDGER_OVER) {
+        history_lease_broken(promises->daemon, lease->id, lease->state == LEDGER_SQUEEZED,
+                             (pid_t)pid, name);
+    }
     if (lease->state == LEDGER_SQUEEZED && pid) {
         log_line(LOG_LINE_WARNING,
                  "lease %s (%s): process %" PRIu32 " (%s) has grown into what was promised",
@@ -245,6 +254,9 @@ static void tell_waiting(struct promises *promises, struct deal *deal,
     json_text(&json, "waits_for", text);
     json_end_object(&json);
     json_end_object(&json);
+    if (deal->told_position == 0) {
+        promises_tell_queued(promises, deal);
+    }
     if (!buf.failed) {
         deal->told_position = waiter->position;
         (void)text_copy(deal->told, sizeof(deal->told), text);

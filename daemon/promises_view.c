@@ -42,7 +42,7 @@ const char *view_gpu(const struct promises *promises, const char *uuid, char *te
 
 /* The name of a user; the number where there is none. The last one is kept for a minute: who knows it may be a network
  * away, and every answer and every line of a list has a user. */
-static void write_user(struct json *json, uid_t uid)
+const char *view_user(uid_t uid)
 {
     static struct {
         uid_t uid;
@@ -62,7 +62,7 @@ static void write_user(struct json *json, uid_t uid)
         kept.uid = uid;
         kept.until_ns = now_ns + USER_KEPT_NS;
     }
-    json_text(json, "user", kept.name);
+    return kept.name;
 }
 
 static void write_moment(struct json *json, const char *key, uint64_t ns)
@@ -112,7 +112,7 @@ static void write_lease(struct json *json, const char *key, const struct promise
     json_object(json, key);
     json_text(json, "id", lease->id);
     json_number(json, "owner_pid", owner ? (uint64_t)owner->pid : 0);
-    write_user(json, deal->uid);
+    json_text(json, "user", view_user(deal->uid));
     json_text(json, "label", deal->label[0] ? deal->label : NULL);
     json_array(json, "gpus");
     for (size_t i = 0; i < lease->gpu_count; i++) {
@@ -149,7 +149,7 @@ static void write_waiter(struct json *json, const struct promises *promises,
     json_number(json, "position", waiter->position);
     json_text(json, "id", waiter->id);
     json_number(json, "pid", (uint64_t)deal->asker);
-    write_user(json, deal->uid);
+    json_text(json, "user", view_user(deal->uid));
     json_text(json, "label", deal->label[0] ? deal->label : NULL);
     json_number(json, "gpu_count", waiter->gpu_count);
     json_number(json, "size_bytes", waiter->size_bytes);

@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(config_margin_bytes(margin, 1000) != VRAM_UNKNOWN);
         MUST(config.max_waiters >= 1 && config.max_waiters <= 65536 && config.max_leases >= 1 &&
              config.max_leases <= 65536 && config.linger_ns <= INT64_MAX);
+        MUST(config.history <= CONFIG_HISTORY_OFF && config.history_max_bytes >= 1 << 20);
         MUST(strlen(config.lease_group) < CONFIG_GROUP_MAX);
         MUST(strlen(config.admin_group) < CONFIG_GROUP_MAX);
         MUST(problem[0] == '\0');

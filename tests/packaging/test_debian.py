@@ -80,7 +80,7 @@ def test_debian__contents_are_these(debs, name):
 
 def test_debian__they_need_what_they_link(debs):
     depends = {name: field(path, "Depends") for name, path in debs.items()}
-    assert "libevent" in depends["vram"] and "libinih" in depends["vram"] and "adduser" in depends["vram"]
+    assert all(name in depends["vram"] for name in ("libevent", "libinih", "libsqlite3-0", "adduser"))
     assert "libjansson" in depends["libvram0"]
     assert depends["libvram-dev"] == f"libvram0 (= {field(debs['vram'], 'Version')})"
     assert depends["python3-vram"].startswith(f"libvram0 (>= {field(debs['vram'], 'Version')}), python3")

@@ -39,6 +39,8 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->max_waiters, 4096);
     assert_int_equal(config->max_leases, 4096);
     assert_int_equal(config->linger_ns, 60 * SECOND);
+    assert_int_equal(config->history, CONFIG_HISTORY_AUTO);
+    assert_int_equal(config->history_max_bytes, 64 * MIB);
     assert_int_equal(config->gpu_count, 0);
 }
 
@@ -65,7 +67,9 @@ static void test_config__says_everything(void **state)
                                   "\tadmin_group = wheel\r\n"
                                   "max_waiters: 1\r\n"
                                   "max_leases = 65536\r\n"
-                                  "linger = 250ms");
+                                  "linger = 250ms\n"
+                                  "history = on\n"
+                                  "history_max = 1G");
     (void)state;
     assert_int_equal(config.margin.bytes, 3 * GIB / 2);
     assert_string_equal(config.lease_group, "gpu-users");
@@ -73,6 +77,8 @@ static void test_config__says_everything(void **state)
     assert_int_equal(config.max_waiters, 1);
     assert_int_equal(config.max_leases, 65536);
     assert_int_equal(config.linger_ns, SECOND / 4);
+    assert_int_equal(config.history, CONFIG_HISTORY_ON);
+    assert_int_equal(config.history_max_bytes, GIB);
     config_done(&config);
 }
 

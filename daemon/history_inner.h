@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VRAM_DAEMON_HISTORY_INNER_H
+#define VRAM_DAEMON_HISTORY_INNER_H
+
+#include "daemon/history.h"
+#include "daemon/history_core.h"
+#include "daemon/history_store.h"
+
+/* A lease that stands, or a request that waits. */
+struct history_standing {
+    struct history_lease row;
+    bool is_dirty, is_from_before; /* and the desk has not named it since */
+};
+
+struct history {
+    struct daemon *daemon;
+    struct history_core *core;
+    struct history_store *store; /* NULL: the file could not be opened; it is tried again */
+    char path[HISTORY_PATH_MAX];
+    char said[HISTORY_PROBLEM_MAX]; /* the last trouble that was told; "": all is well */
+    struct event *on_second;
+    uint64_t sampled_ns,
+        processes_ns; /* when the last sample came, and the last with process lists */
+    uint64_t written_ns, pruned_ns, opened_ns;
+    struct history_standing *standing;
+    size_t standing_count;
+};
+
+int64_t history_wall_ms(void);
+
+/* Writes all that there is. Whether the file has it now. */
+bool history_flush(struct history *history);
+/* Where the last failure means that the file is damaged: sets it aside and begins another. */
+void history_mend(struct history *history);
+
+/* ---- history_leases.c ---- */
+/* What the lease of this id is called: its label, else its id. */
+const char *history_lease_name(const struct history *history, const char *id);
+/* Takes over those that stood when the file was last written to, and what the desk has now; the rest has ended. */
+void history_leases_know(void *data, const struct history_lease *lease);
+void history_leases_compare(struct history *history);
+/* Adds what has changed to the batch. */
+void history_leases_put(struct history *history);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* Leases in history: what the desk tells of them becomes intervals and events. */
+#include "daemon/history_inner.h"
+
+#include "daemon/promises.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct history_standing *find(const struct history *history, const char *id)
+{
+    for (size_t i = 0; i < history->standing_count; i++) {
+        if (strcmp(history->standing[i].row.id, id) == 0) {
+            return &history->standing[i];
+        }
+    }
+    return NULL;
+}
+
+static struct history_standing *add(struct history *history, const char *id)
+{
+    struct history_standing *grown =
+        reallocarray(history->standing, history->standing_count + 1, sizeof(*grown));
+    if (!grown) {
+        history_core_batch(history->core)->lost++;
+        return NULL;
+    }
+    history->standing = grown;
+    struct history_standing *standing = &grown[history->standing_count++];
+    *standing = (struct history_standing){.row = {.asked_ms = history_wall_ms(),
+                                                  .granted_ms = HISTORY_RUNNING,
+                                                  .ended_ms = HISTORY_RUNNING}};
+    history_text(standing->row.id, sizeof(standing->row.id), id);
+    return standing;
+}
+
+const char *history_lease_name(const struct history *history, const char *id)
+{
+    const struct history_standing *standing = find(history, id);
+    return standing && standing->row.label[0] ? standing->row.label : id;
+}
+
+static void put_event(struct history *history, const struct history_lease *lease, uint32_t kind,
+                      const char *text)
+{
+    struct history_event event = {
+        .at_ms = history_wall_ms(),
+        .kind = kind,
+        .pid = lease->pid,
+        .bytes = lease->size_bytes,
+        .gpu = lease->gpu_count == 1 ? history_core_find_gpu(history->core, lease->gpus[0]) : 0};
+    memcpy(event.user, lease->user, sizeof(event.user));
+    memcpy(event.lease, lease->id, sizeof(event.lease));
+    history_text(event.name, sizeof(event.name), lease->label);
+    history_text(event.text, sizeof(event.text), text);
+    history_core_event(history->core, &event);
+}
+
+static void describe(struct history_lease *row, const struct history_deal *deal)
+{
+    history_text(row->label, sizeof(row->label), deal->label);
+    history_text(row->user, sizeof(row->user), deal->user);
+    row->pid = (uint32_t)deal->pid;
+    row->size_bytes = deal->size_bytes;
+    row->gpu_count = 0;
+    for (size_t i = 0; i < deal->gpu_count && i < HISTORY_GPUS_MAX; i++) {
+        history_text(row->gpus[row->gpu_count++], HISTORY_UUID_MAX, deal->gpus[i]);
+    }
+}
+
+/* ---- What the desk tells --------------------------------------------------------------------- */
+
+static struct history *open_history(struct daemon *daemon)
+{
+    struct history *history = daemon->history;
+    return history && history->store ? history : NULL;
+}
+
+static void take(struct daemon *daemon, const struct history_deal *deal, bool granted)
+{
+    struct history *history = open_history(daemon);
+    if (!history) {
+        return;
+    }
+    struct history_standing *standing = find(history, deal->id);
+    bool is_new = !standing;
+    standing = standing ? standing : add(history, deal->id);
+    if (!standing) {
+        return;
+    }
+    struct history_lease *row = &standing->row;
+    bool was_granted = row->granted_ms != HISTORY_RUNNING;
+    bool is_back = standing->is_from_before;
+    describe(row, deal);
+    standing->is_from_before = false;
+    standing->is_dirty = true;
+    if (is_new && deal->since_ns) {
+        row->asked_ms = (int64_t)(deal->since_ns / 1000000);
+    }
+    if (granted && !was_granted) {
+        row->granted_ms = history_wall_ms();
+        put_event(history, row, HISTORY_LEASE_GRANTED, NULL);
+    } else if (!granted && is_new && !is_back) {
+        put_event(history, row, HISTORY_LEASE_QUEUED, NULL);
+    }
+}
+
+void history_lease_queued(struct daemon *daemon, const struct history_deal *deal)
+{
+    take(daemon, deal, false);
+}
+
+void history_lease_granted(struct daemon *daemon, const struct history_deal *deal)
+{
+    take(daemon, deal, true);
+}
+
+static void end(struct history *history, struct history_standing *standing, const char *why)
+{
+    struct history_lease *row = &standing->row;
+    row->ended_ms = history_wall_ms();
+    history_text(row->why, sizeof(row->why), why);
+    put_event(history, row, HISTORY_LEASE_ENDED, why);
+    HISTORY_ADD(history_core_batch(history->core), leases, *row);
+    *standing = history->standing[--history->standing_count];
+}
+
+void history_lease_ended(struct daemon *daemon, const char *id, const char *why)
+{
+    struct history *history = open_history(daemon);
+    struct history_standing *standing = history ? find(history, id) : NULL;
+    if (standing) {
+        end(history, standing, why);
+    }
+}
+
+void history_lease_broken(struct daemon *daemon, const char *id, bool squeezed, pid_t pid,
+                          const char *name)
+{
+    struct history *history = open_history(daemon);
+    const struct history_standing *standing = history ? find(history, id) : NULL;
+    if (!standing) {
+        return;
+    }
+    struct history_lease row = standing->row;
+    row.pid = pid ? (uint32_t)pid : row.pid;
+    put_event(history, &row, squeezed ? HISTORY_LEASE_SQUEEZED : HISTORY_LEASE_OVER,
+              squeezed && pid ? name : NULL);
+}
+
+/* ---- Restarts -------------------------------------------------------------------------------- */
+
+void history_leases_know(void *data, const struct history_lease *lease)
+{
+    struct history *history = data;
+    struct history_standing *standing = add(history, lease->id);
+    if (standing) {
+        standing->row = *lease;
+        standing->is_from_before = true;
+    }
+}
+
+static void meet(void *data, const struct history_deal *deal, bool granted)
+{
+    take(data, deal, granted);
+}
+
+/* What the file alone knows has ended while nobody looked, as it says already. */
+void history_leases_compare(struct history *history)
+{
+    promises_each(history->daemon, meet, history->daemon);
+    for (size_t i = history->standing_count; i-- > 0;) {
+        if (history->standing[i].is_from_before) {
+            history->standing[i] = history->standing[--history->standing_count];
+        }
+    }
+}
+
+void history_leases_put(struct history *history)
+{
+    for (size_t i = 0; i < history->standing_count; i++) {
+        struct history_standing *standing = &history->standing[i];
+        if (standing->is_dirty) {
+            HISTORY_ADD(history_core_batch(history->core), leases, standing->row);
+            standing->is_dirty = false;
+        }
+    }
+}
