@@ -455,6 +455,16 @@ VRAM_API VRAM_MUST_CHECK int vram_daemon_pause(struct vram *vram);
 VRAM_API VRAM_MUST_CHECK int vram_daemon_resume(struct vram *vram);
 
 /**
+ * Asks the daemon's API for what this library has no function for: GET /v1/history and the like.
+ *
+ * @target  "/v1/…", with its query; docs/api.md lists what there is.
+ * Returns 0 with the answer, one JSON object as a NUL-terminated text for free(3); -ENODATA: it keeps no
+ * history; else as above. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_get(struct vram *vram, const char *target,
+                                             char **ret_text);
+
+/**
  * The daemon's next snapshot: the first whose epoch is another than `after_epoch`, or the present one once
  * `timeout_ms` have passed. The epoch changes whenever figures or promises do.
  *

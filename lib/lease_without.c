@@ -25,6 +25,13 @@ int vram_daemon_resume(struct vram *vram)
     return fail(vram);
 }
 
+int vram_daemon_get(struct vram *vram, const char *target, char **ret_text)
+{
+    (void)target;
+    (void)ret_text;
+    return fail(vram);
+}
+
 int vram_snapshot_wait(struct vram *vram, uint32_t take, uint64_t after_epoch, uint64_t timeout_ms,
                        struct vram_snapshot **ret_snapshot)
 {
