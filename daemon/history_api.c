@@ -131,9 +131,9 @@ static bool read_gpus(struct asking *asking)
             }
         }
         if (!found) {
-            http_fail(asking->request, 404, "no_such_gpu", ENOENT, NULL,
-                      "no GPU that history knows is called %.*s", (int)(length < 64 ? length : 64),
-                      text);
+            http_fail(
+                asking->request, 404, "no_gpu", ENOENT, "`vram history` shows those that it knows",
+                "no GPU that history knows is called %.*s", (int)(length < 64 ? length : 64), text);
             return false;
         }
         text += length + (text[length] == ',');
@@ -359,6 +359,7 @@ static void write_process(void *data, const struct history_interval *interval)
     write_text(json, "lease", process->lease);
     write_moment(json, "began", process->began_ms);
     write_moment(json, "ended", process->ended_ms);
+    json_bool(json, "was_running", process->was_running);
     write_bytes(json, "first_bytes", process->first_bytes);
     write_bytes(json, "last_bytes", process->last_bytes);
     write_bytes(json, "peak_bytes", process->peak_bytes);

@@ -31,6 +31,7 @@ struct core_gpu {
     uint64_t least_bytes; /* free, since it is full */
     uint64_t pressed_ns;  /* when it became full, or fuller; 0: it is not */
 
+    bool listed; /* its processes were looked at before */
     struct core_process *processes;
     size_t process_count, process_capacity;
 };

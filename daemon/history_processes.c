@@ -72,6 +72,7 @@ static void begin(struct history_core *core, struct core_gpu *gpu, const struct 
     row->start_time = from->start_time;
     row->began_ms = core->wall_ms;
     row->ended_ms = HISTORY_RUNNING;
+    row->was_running = !gpu->listed;
     row->first_bytes = row->last_bytes = row->peak_bytes = from->used_bytes;
     history_text(row->name, sizeof(row->name), from->name);
     history_text(row->user, sizeof(row->user), from->user);
@@ -166,6 +167,7 @@ void history_processes_take(struct history_core *core, struct core_gpu *gpu,
             begin(core, gpu, process);
         }
     }
+    gpu->listed = true;
     for (size_t i = gpu->process_count; i-- > 0;) {
         if (gpu->processes[i].pass != core->pass) {
             end(core, gpu, &gpu->processes[i]);

@@ -30,6 +30,7 @@ void history_column_process(sqlite3_stmt *statement, struct history_process *pro
     history_column_text(statement, 11, process->unit, sizeof(process->unit));
     history_column_text(statement, 12, process->container, sizeof(process->container));
     history_column_text(statement, 13, process->lease, sizeof(process->lease));
+    process->was_running = sqlite3_column_int(statement, 14) != 0;
 }
 
 static void split_gpus(const char *text, struct history_lease *lease)
@@ -300,7 +301,7 @@ static struct history_interval interval_of(sqlite3_stmt *statement,
     interval.most_bytes = history_column_bytes(statement, HISTORY_PROCESS_COUNT + 2);
     const struct history_process *process = &interval.process;
     if (process->began_ms > question->from_ms) {
-        interval.from_bytes = 0;
+        interval.from_bytes = process->was_running ? VRAM_UNKNOWN : 0;
     }
     if (process->ended_ms != HISTORY_RUNNING && process->ended_ms < question->to_ms) {
         interval.to_bytes = 0;
@@ -357,7 +358,8 @@ int history_store_events(struct history_store *store, const struct history_quest
         "SELECT at, kind, gpu, pid, bytes, name, user, lease, text, id FROM event"
         " WHERE at >= ?1 AND at < ?2 AND (?3 = '' OR gpu = 0 OR " WITHIN ") AND (?5 >> kind) & 1"
         " UNION ALL SELECT began, 13, gpu, pid, first, name, user, NULL, lease, 0 FROM process"
-        " WHERE began >= ?1 AND began < ?2 AND (?3 = '' OR " WITHIN ") AND (?5 >> 13) & 1"
+        " WHERE began >= ?1 AND began < ?2 AND NOT early AND (?3 = '' OR " WITHIN
+        ") AND (?5 >> 13) & 1"
         " UNION ALL SELECT ended, 14, gpu, pid, peak, name, user, NULL, lease, 0 FROM process"
         " WHERE ended >= ?1 AND ended < ?2 AND (?3 = '' OR " WITHIN ") AND (?5 >> 14) & 1)"
         " ORDER BY at DESC, id DESC LIMIT ?4";

@@ -71,6 +71,7 @@ struct history_process {
     uint32_t gpu, pid;
     uint64_t start_time;        /* clock ticks after boot; may be unknown */
     int64_t began_ms, ended_ms; /* HISTORY_RUNNING */
+    bool was_running;           /* when its GPU was first looked at: nobody saw it begin */
     uint64_t first_bytes, last_bytes, peak_bytes;
     char name[HISTORY_NAME_MAX], user[HISTORY_NAME_MAX], unit[HISTORY_TEXT_MAX];
     char container[HISTORY_TEXT_MAX], lease[HISTORY_TEXT_MAX]; /* "": none */

@@ -36,7 +36,7 @@ static const char schema[] =
     " high INTEGER, free INTEGER, weight INTEGER, PRIMARY KEY(tier, gpu, at)) WITHOUT ROWID;"
     "CREATE TABLE process(id INTEGER PRIMARY KEY, gpu INTEGER, pid INTEGER, start INTEGER,"
     " began INTEGER, ended INTEGER, first INTEGER, last INTEGER, peak INTEGER, name TEXT,"
-    " user TEXT, unit TEXT, container TEXT, lease TEXT);"
+    " user TEXT, unit TEXT, container TEXT, lease TEXT, early INTEGER);"
     "CREATE INDEX process_began ON process(began);"
     "CREATE INDEX process_ended ON process(ended);"
     "CREATE TABLE step(process INTEGER, at INTEGER, used INTEGER,"

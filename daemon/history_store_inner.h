@@ -53,8 +53,9 @@ void history_column_text(sqlite3_stmt *statement, int at, char *text, size_t siz
 
 /* The columns of a process, and of a lease, as HISTORY_PROCESS_COLUMNS and HISTORY_LEASE_COLUMNS have them. */
 #define HISTORY_PROCESS_COLUMNS                                                                    \
-    "id, gpu, pid, start, began, ended, first, last, peak, name, user, unit, container, lease"
-#define HISTORY_PROCESS_COUNT 14
+    "id, gpu, pid, start, began, ended, first, last, peak, name, user, unit, container, lease, "   \
+    "early"
+#define HISTORY_PROCESS_COUNT 15
 #define HISTORY_LEASE_COLUMNS "id, label, user, pid, size, gpus, asked, granted, ended, why"
 void history_column_process(sqlite3_stmt *statement, struct history_process *process);
 void history_column_lease(sqlite3_stmt *statement, struct history_lease *lease);

@@ -237,6 +237,7 @@ static int write_processes(struct history_store *store, sqlite3_stmt *to,
         history_bind_text(to, 12, process->unit);
         history_bind_text(to, 13, process->container);
         history_bind_text(to, 14, process->lease);
+        (void)sqlite3_bind_int(to, 15, process->was_running);
         r = put(store, to);
     }
     return r;
@@ -366,7 +367,7 @@ static const struct {
      " / (weight + excluded.weight) AS INTEGER), high = max(high, excluded.high),"
      " free = min(free, excluded.free), weight = weight + excluded.weight"},
     {write_processes, "INSERT OR REPLACE INTO process(" HISTORY_PROCESS_COLUMNS ")"
-                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"},
+                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"},
     {write_steps, "INSERT OR REPLACE INTO step VALUES(?1, ?2, ?3)"},
     {write_leases, "INSERT OR REPLACE INTO lease(" HISTORY_LEASE_COLUMNS ")"
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"},

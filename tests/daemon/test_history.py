@@ -87,7 +87,7 @@ def test_history__a_process_that_came_and_went_is_an_interval_with_its_peak(past
     process = past.process(holder.pid)
     assert process["name"] == "vram-sim" and process["peak_bytes"] == process["first_bytes"] == 6 * GIB
     assert before - 1 <= moment(process["began"]) <= moment(process["ended"]) <= after + 1
-    assert process["gpu_index"] == 0 and process["from_bytes"] == 0 and process["to_bytes"] == 0
+    assert process["was_running"] is False and process["gpu_index"] == 0 and process["from_bytes"] == 0 and process["to_bytes"] == 0
     kinds = [event["kind"] for event in past.events("process_started,process_ended") if event["pid"] == holder.pid]
     assert kinds == ["process_ended", "process_started"]  # the newest first
 

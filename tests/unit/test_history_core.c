@@ -263,6 +263,7 @@ static void test_core__a_process_is_an_interval_with_its_peak(void **state)
     assert_int_equal(row->peak_bytes, 9 * GIB);
     assert_int_equal(row->last_bytes, 4 * GIB);
     assert_int_equal(row->began_ms, START_MS);
+    assert_true(row->was_running);
     assert_int_equal(row->ended_ms, START_MS + 4000);
     assert_int_equal(batch->steps.count, 3);
 }
@@ -277,7 +278,9 @@ static void test_core__a_pid_that_another_process_has_is_another_process(void **
     const struct history_batch *batch = batch_of(scene);
     assert_int_equal(batch->processes.count, 2);
     assert_int_equal(batch->processes.rows[0].ended_ms, START_MS + 1000);
+    assert_true(batch->processes.rows[0].was_running);
     assert_int_equal(batch->processes.rows[1].ended_ms, HISTORY_RUNNING);
+    assert_false(batch->processes.rows[1].was_running);
 }
 
 static void test_core__a_process_that_stands_still_is_written_once(void **state)
