@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What is asked of the daemon's memory. */
+#include "cli/past.h"
+
+#include "cli/text.h"
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Letters, digits, and what stands in UUIDs and PCI addresses: nothing that a query would have to encode. */
+static bool is_plain(const char *text)
+{
+    for (; *text; text++) {
+        if (!isalnum((unsigned char)*text) && !strchr("-.:", *text)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int past_target(struct cli *cli, const char *path, int64_t from_ms, int64_t to_ms,
+                char target[PAST_TARGET_MAX])
+{
+    char quoted[TEXT_QUOTED_MAX];
+    size_t at = 0, length = (size_t)snprintf(target, PAST_TARGET_MAX,
+                                             "%s?from=%" PRId64 ".%03d&to=%" PRId64 ".%03d", path,
+                                             from_ms / 1000, (int)(from_ms % 1000), to_ms / 1000,
+                                             (int)(to_ms % 1000));
+    bool first = true;
+    for (const char *gpu; (gpu = arguments_next(&cli->arguments, "gpu", &at));) {
+        if (!gpu[0] || !is_plain(gpu) || length + strlen(gpu) + 64 > PAST_TARGET_MAX) {
+            return cli_fail(cli, STATUS_USAGE, "usage", NULL, "%s is no GPU, or there are too many",
+                            text_quote(gpu, quoted));
+        }
+        length += (size_t)snprintf(target + length, PAST_TARGET_MAX - length, "%s%s",
+                                   first ? "&gpu=" : ",", gpu);
+        first = false;
+    }
+    return 0;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes and /v1/events. Texts and
+ * arrays belong to the answer. Unknown amounts are VRAM_UNKNOWN, moments that have not come PAST_NEVER.
+ */
+#ifndef VRAM_CLI_PAST_H
+#define VRAM_CLI_PAST_H
+
+#include "cli/cli.h"
+
+#define PAST_NEVER INT64_MIN
+#define PAST_TARGET_MAX 512
+
+struct past_gpu {
+    const char *uuid, *name;
+    uint64_t index, total_bytes;
+    uint64_t *used, *min, *max, *free; /* one for each step */
+};
+
+struct past_process {
+    const char *gpu, *name, *user, *container, *unit, *lease;
+    uint64_t gpu_index, pid;
+    int64_t began_ms, ended_ms;
+    uint64_t peak_bytes, last_bytes, from_bytes, to_bytes, most_bytes;
+    void *document; /* as the daemon has it */
+};
+
+struct past_lease {
+    const char *id, *label, *user;
+    uint64_t size_bytes, gpu_count;
+    const char *first_gpu;
+    int64_t asked_ms, granted_ms, ended_ms;
+    void *document;
+};
+
+struct past_event {
+    const char *kind, *gpu, *name, *user, *lease, *text;
+    uint64_t gpu_index, pid, bytes;
+    int64_t at_ms;
+    void *document;
+};
+
+/* An answer; each call fills in its own part. */
+struct past {
+    void *document;
+    int64_t since_ms; /* since when there is history; PAST_NEVER: there is none */
+    uint64_t step_s;
+    size_t step_count, count;
+    int64_t *t; /* Unix seconds */
+    struct past_gpu *gpus;
+    struct past_process *processes;
+    struct past_lease *leases;
+    struct past_event *events;
+};
+
+void past_done(struct past *past); /* for CLEANUP() */
+
+/* Each asks for `target`, "/v1/history?…", and returns an exit status, 0 to go on. */
+MUST_CHECK int past_memory(struct cli *cli, const char *target, struct past *ret_past);
+MUST_CHECK int past_processes(struct cli *cli, const char *target, struct past *ret_past);
+MUST_CHECK int past_leases(struct cli *cli, const char *target, struct past *ret_past);
+MUST_CHECK int past_events(struct cli *cli, const char *target, struct past *ret_past);
+
+/* "PATH?from=…&to=…", and the GPUs that --gpu names. An exit status, 0 to go on. */
+MUST_CHECK int past_target(struct cli *cli, const char *path, int64_t from_ms, int64_t to_ms,
+                           char target[PAST_TARGET_MAX]);
+
+/* Adds the JSON that came: all of an answer; one thing in it. */
+void past_print(struct buf *out, const void *document);
+
+#endif

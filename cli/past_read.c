@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+
+#include "cli/past.h"
+#include "common/utc.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS_NS 1000000
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+/* What is of another type than it should be is unknown: it is shown so. */
+static uint64_t number_of(const json_t *value)
+{
+    return json_is_integer(value) && json_integer_value(value) >= 0
+               ? (uint64_t)json_integer_value(value)
+               : VRAM_UNKNOWN;
+}
+
+static uint64_t number(const json_t *object, const char *key)
+{
+    return number_of(json_object_get(object, key));
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static int64_t moment(const json_t *object, const char *key)
+{
+    const char *value = text(object, key);
+    uint64_t ns;
+    return value && utc_parse(value, &ns) == 0 ? (int64_t)(ns / MS_NS) : PAST_NEVER;
+}
+
+/* ---- Answers --------------------------------------------------------------------------------- */
+
+void past_done(struct past *past)
+{
+    for (size_t i = 0; past->gpus && i < past->count; i++) {
+        free(past->gpus[i].used);
+        free(past->gpus[i].min);
+        free(past->gpus[i].max);
+        free(past->gpus[i].free);
+    }
+    free(past->t);
+    free(past->gpus);
+    free(past->processes);
+    free(past->leases);
+    free(past->events);
+    json_decref(past->document);
+    *past = (struct past){0};
+}
+
+static int fail_answer(struct cli *cli)
+{
+    return cli_fail(cli, STATUS_FAILED, "bad_daemon", "a newer daemon may run: restart it",
+                    "the daemon's answer cannot be read");
+}
+
+/* Asks, and finds the list `key` in the answer. */
+static int ask(struct cli *cli, const char *target, const char *key, struct past *past,
+               const json_t **ret_list)
+{
+    char *answer = NULL;
+    *past = (struct past){0};
+    int r = vram_daemon_get(cli->vram, target, &answer);
+    if (r < 0) {
+        return cli_fail_daemon(cli, r);
+    }
+    past->document = json_loads(answer, 0, NULL);
+    free(answer);
+    *ret_list = json_object_get(past->document, key);
+    if (!json_is_array(*ret_list)) {
+        return fail_answer(cli);
+    }
+    past->count = json_array_size(*ret_list);
+    past->since_ms = moment(past->document, "since");
+    return 0;
+}
+
+void past_print(struct buf *out, const void *document)
+{
+    char *dumped = json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (dumped) {
+        buf_text(out, dumped);
+    } else {
+        out->failed = true;
+    }
+    free(dumped);
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+/* As many as there are steps, whatever came. */
+static uint64_t *column(const json_t *object, const char *key, size_t count)
+{
+    const json_t *list = json_object_get(object, key);
+    uint64_t *numbers = calloc(count + 1, sizeof(*numbers));
+    for (size_t i = 0; numbers && i < count; i++) {
+        numbers[i] = number_of(json_array_get(list, i));
+    }
+    return numbers;
+}
+
+static bool read_gpu(const json_t *object, size_t steps, struct past_gpu *gpu)
+{
+    *gpu = (struct past_gpu){
+        .uuid = text(object, "uuid"),
+        .name = text(object, "name"),
+        .index = number(object, "index"),
+        .total_bytes = number(object, "total_bytes"),
+        .used = column(object, "used", steps),
+        .min = column(object, "min", steps),
+        .max = column(object, "max", steps),
+        .free = column(object, "free", steps),
+    };
+    return gpu->used && gpu->min && gpu->max && gpu->free;
+}
+
+int past_memory(struct cli *cli, const char *target, struct past *ret_past)
+{
+    const json_t *list = NULL;
+    int status = ask(cli, target, "gpus", ret_past, &list);
+    if (status != 0) {
+        return status;
+    }
+    const json_t *times = json_object_get(ret_past->document, "t");
+    ret_past->step_s = number(ret_past->document, "step_s");
+    ret_past->step_count = json_array_size(times);
+    if (ret_past->step_s == VRAM_UNKNOWN || ret_past->step_s == 0) {
+        return fail_answer(cli);
+    }
+    ret_past->t = calloc(ret_past->step_count + 1, sizeof(*ret_past->t));
+    ret_past->gpus = calloc(ret_past->count + 1, sizeof(*ret_past->gpus));
+    bool complete = ret_past->t && ret_past->gpus;
+    for (size_t i = 0; complete && i < ret_past->step_count; i++) {
+        ret_past->t[i] = json_integer_value(json_array_get(times, i));
+    }
+    for (size_t i = 0; complete && i < ret_past->count; i++) {
+        complete = read_gpu(json_array_get(list, i), ret_past->step_count, &ret_past->gpus[i]);
+    }
+    return complete ? 0 : cli_fail_memory(cli);
+}
+
+/* ---- Processes, leases, events --------------------------------------------------------------- */
+
+int past_processes(struct cli *cli, const char *target, struct past *ret_past)
+{
+    const json_t *list = NULL;
+    int status = ask(cli, target, "processes", ret_past, &list);
+    if (status != 0) {
+        return status;
+    }
+    ret_past->processes = calloc(ret_past->count + 1, sizeof(*ret_past->processes));
+    for (size_t i = 0; ret_past->processes && i < ret_past->count; i++) {
+        json_t *object = json_array_get(list, i);
+        ret_past->processes[i] = (struct past_process){
+            .gpu = text(object, "gpu"),
+            .name = text(object, "name"),
+            .user = text(object, "user"),
+            .container = text(object, "container"),
+            .unit = text(object, "unit"),
+            .lease = text(object, "lease"),
+            .gpu_index = number(object, "gpu_index"),
+            .pid = number(object, "pid"),
+            .began_ms = moment(object, "began"),
+            .ended_ms = moment(object, "ended"),
+            .peak_bytes = number(object, "peak_bytes"),
+            .last_bytes = number(object, "last_bytes"),
+            .from_bytes = number(object, "from_bytes"),
+            .to_bytes = number(object, "to_bytes"),
+            .most_bytes = number(object, "most_bytes"),
+            .document = object,
+        };
+    }
+    return ret_past->processes ? 0 : cli_fail_memory(cli);
+}
+
+int past_leases(struct cli *cli, const char *target, struct past *ret_past)
+{
+    const json_t *list = NULL;
+    int status = ask(cli, target, "leases", ret_past, &list);
+    if (status != 0) {
+        return status;
+    }
+    ret_past->leases = calloc(ret_past->count + 1, sizeof(*ret_past->leases));
+    for (size_t i = 0; ret_past->leases && i < ret_past->count; i++) {
+        json_t *object = json_array_get(list, i);
+        const json_t *gpus = json_object_get(object, "gpus");
+        ret_past->leases[i] = (struct past_lease){
+            .id = text(object, "id"),
+            .label = text(object, "label"),
+            .user = text(object, "user"),
+            .size_bytes = number(object, "size_bytes"),
+            .gpu_count = json_array_size(gpus),
+            .first_gpu = json_string_value(json_array_get(gpus, 0)),
+            .asked_ms = moment(object, "asked"),
+            .granted_ms = moment(object, "granted"),
+            .ended_ms = moment(object, "ended"),
+            .document = object,
+        };
+    }
+    return ret_past->leases ? 0 : cli_fail_memory(cli);
+}
+
+int past_events(struct cli *cli, const char *target, struct past *ret_past)
+{
+    const json_t *list = NULL;
+    int status = ask(cli, target, "events", ret_past, &list);
+    if (status != 0) {
+        return status;
+    }
+    ret_past->events = calloc(ret_past->count + 1, sizeof(*ret_past->events));
+    for (size_t i = 0; ret_past->events && i < ret_past->count; i++) {
+        json_t *object = json_array_get(list, i);
+        ret_past->events[i] = (struct past_event){
+            .kind = text(object, "kind"),
+            .gpu = text(object, "gpu"),
+            .name = text(object, "name"),
+            .user = text(object, "user"),
+            .lease = text(object, "lease"),
+            .text = text(object, "text"),
+            .gpu_index = number(object, "gpu_index"),
+            .pid = number(object, "pid"),
+            .bytes = number(object, "bytes"),
+            .at_ms = moment(object, "at"),
+            .document = object,
+        };
+        if (!ret_past->events[i].kind) {
+            return fail_answer(cli);
+        }
+    }
+    return ret_past->events ? 0 : cli_fail_memory(cli);
+}
