@@ -3,6 +3,7 @@
 
 #include "cli/text.h"
 #include "common/size.h"
+#include "common/text.h"
 #include "common/utc.h"
 #include <errno.h>
 #include <stdio.h>
@@ -130,28 +131,40 @@ int moment_option(struct cli *cli, const char *name, int64_t now_ms, int64_t *re
 
 /* ---- Telling --------------------------------------------------------------------------------- */
 
-static const char *format_local(int64_t ms, const char *format, char text[MOMENT_MAX])
+static bool parts_of(int64_t ms, struct tm *parts)
 {
     time_t seconds = (time_t)(ms / 1000);
-    struct tm parts;
-    if (!localtime_r(&seconds, &parts) || strftime(text, MOMENT_MAX, format, &parts) == 0) {
-        (void)snprintf(text, MOMENT_MAX, "?");
+    return localtime_r(&seconds, parts) != NULL;
+}
+
+static const char *write_parts(const struct tm *parts, bool date, bool seconds,
+                               char text[MOMENT_MAX])
+{
+    char day[48] = "", second[16] = "", all[96];
+    if (date) {
+        (void)snprintf(day, sizeof(day), "%04d-%02d-%02d ", parts->tm_year + 1900,
+                       parts->tm_mon + 1, parts->tm_mday);
     }
+    if (seconds) {
+        (void)snprintf(second, sizeof(second), ":%02d", parts->tm_sec);
+    }
+    (void)snprintf(all, sizeof(all), "%s%02d:%02d%s", day, parts->tm_hour, parts->tm_min, second);
+    (void)text_copy(text, MOMENT_MAX, all);
     return text;
 }
 
 const char *moment_text(int64_t ms, char text[MOMENT_MAX])
 {
-    return format_local(ms, "%Y-%m-%d %H:%M:%S", text);
+    struct tm parts;
+    return parts_of(ms, &parts) ? write_parts(&parts, true, true, text) : "?";
 }
 
 const char *moment_short(int64_t ms, int64_t now_ms, bool seconds, char text[MOMENT_MAX])
 {
-    char day[MOMENT_MAX], today[MOMENT_MAX];
-    bool same =
-        strcmp(format_local(ms, "%Y-%m-%d", day), format_local(now_ms, "%Y-%m-%d", today)) == 0;
-    return format_local(ms,
-                        same ? (seconds ? "%H:%M:%S" : "%H:%M")
-                             : (seconds ? "%Y-%m-%d %H:%M:%S" : "%Y-%m-%d %H:%M"),
-                        text);
+    struct tm parts, today;
+    if (!parts_of(ms, &parts) || !parts_of(now_ms, &today)) {
+        return "?";
+    }
+    bool same = parts.tm_year == today.tm_year && parts.tm_yday == today.tm_yday;
+    return write_parts(&parts, !same, seconds, text);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What becomes of samples: changes, buckets, intervals, events and gaps. */
+#include "tests/unit/alloc_fail.h"
 #include "tests/unit/unit.h"
 
 #include "daemon/history_core.h"
@@ -307,7 +308,7 @@ static void test_core__names_are_made_harmless_and_cut(void **state)
     process(scene, 9, "caf\xc3\xa9", GIB);
     sample(scene, 3 * GIB);
     const struct history_batch *batch = batch_of(scene);
-    assert_string_equal(batch->processes.rows[0].name, "a?[2J??'; DROP TABLE gpu;--");
+    assert_string_equal(batch->processes.rows[0].name, "a?[2J?\?'; DROP TABLE gpu;--");
     assert_int_equal(strlen(batch->processes.rows[1].name), HISTORY_NAME_MAX - 1);
     assert_string_equal(batch->processes.rows[2].name, "caf\xc3\xa9");
 }
@@ -432,6 +433,28 @@ static void test_core__a_batch_is_bounded_and_counts_what_is_lost(void **state)
     assert_int_equal(batch->lost, 100);
 }
 
+/* Whichever allocation fails, what is lost is counted, and what comes later is kept. */
+static void test_core__without_memory_it_goes_on(void **state)
+{
+    unsigned n = 1;
+    bool happened = true;
+    for (; happened; n++) {
+        (void)end_scene(state);
+        assert_int_equal(begin_scene(state), 0);
+        struct scene *scene = *state;
+        process(scene, 7, "python3", GIB);
+        alloc_fail_at(n);
+        sample(scene, 2 * GIB);
+        const struct history_batch *batch = batch_of(scene);
+        happened = alloc_fail_happened();
+        alloc_fail_at(0);
+        assert_true(batch->gpus.count <= 1 && batch->changes.count <= 1);
+        sample(scene, 8 * GIB);
+        assert_true(batch_of(scene)->changes.count >= 1);
+    }
+    assert_true(n > 5);
+}
+
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, begin_scene, end_scene)
 
 int main(void)
@@ -457,6 +480,7 @@ int main(void)
         SCENE(test_core__who_ends_on_a_gpu_that_was_full_for_long_is_not),
         SCENE(test_core__a_gpu_is_lost_and_comes_back),
         SCENE(test_core__a_batch_is_bounded_and_counts_what_is_lost),
+        SCENE(test_core__without_memory_it_goes_on),
     };
     return cmocka_run_group_tests_name("history_core", tests, NULL, NULL);
 }
