@@ -2,7 +2,7 @@
 /* vram serve: the daemon in the foreground. */
 #include "cli/command.h"
 
-#include "common/daemon_path.h"
+#include "common/program_path.h"
 #include <errno.h>
 #include <signal.h>
 #include <string.h>

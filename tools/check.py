@@ -89,7 +89,7 @@ def run_tests(directory, *options, **more):
     return last_line(run(
         sys.executable, ROOT / "tools/run_tests.py", "--quiet", "--build", directory, *options,
         VRAM_BUILD=directory, VRAM=directory / "cli/vram", VRAM_SIM_DIR=directory / "sim",
-        LD_LIBRARY_PATH=directory / "lib", PATH=f"{directory}/cli:{directory}/daemon:{directory}/sim:{os.environ['PATH']}", **more,
+        LD_LIBRARY_PATH=directory / "lib", PATH=f"{directory}/cli:{directory}/daemon:{directory}/top:{directory}/sim:{os.environ['PATH']}", **more,
     ))
 
 

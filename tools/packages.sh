@@ -16,6 +16,7 @@ cmocka          libcmocka-dev           libcmocka-devel     cmocka              
 libevent        libevent-dev            libevent-devel      libevent                libevent-dev
 jansson         libjansson-dev          jansson-devel       jansson                 jansson-dev
 inih            libinih-dev             inih-devel          libinih                 inih-dev
+ncursesw        libncurses-dev          ncurses-devel       ncurses                 ncurses-dev
 python          python3,python3-venv    python3             python                  python3
 git             git                     git                 git                     git
 c++             g++                     gcc-c++             gcc                     g++
@@ -77,7 +78,7 @@ has() {
     meson) find_meson ;;
     python) find_python ;;
     clang-format) find_clang_format ;;
-    cmocka | libevent | jansson | inih) pkg-config --exists "$1" 2>/dev/null ;;
+    cmocka | libevent | jansson | inih | ncursesw) pkg-config --exists "$1" 2>/dev/null ;;
     c++) command -v c++ >/dev/null && command -v g++ >/dev/null ;;
     clang-runtime) can_compile clang -fsanitize=address,fuzzer-no-link ;;
     debhelper) command -v dh >/dev/null && command -v dh_python3 >/dev/null && command -v dpkg-buildpackage >/dev/null ;;

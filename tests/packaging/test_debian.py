@@ -16,7 +16,7 @@ UNITS = r"(usr/)?lib/systemd/system"
 # Per package what must be there and where anything else may be.
 CONTENTS = {
     "vram": (
-        ("usr/bin/vram", "usr/bin/vramd", "usr/bin/vram-sim", f"{UNITS}/vramd.socket", f"{UNITS}/vramd.service",
+        ("usr/bin/vram", "usr/bin/vramd", "usr/bin/vram-sim", "usr/bin/vram-top", f"{UNITS}/vramd.socket", f"{UNITS}/vramd.service",
          "usr/lib/sysusers.d/vram.conf", "usr/share/man/man1/vram.1.gz", "usr/share/man/man1/vram-fit.1.gz",
          "usr/share/man/man1/vram-sim.1.gz", "usr/share/man/man5/vram-scenario.5.gz",
          "usr/share/man/man5/vram.conf.5.gz", "usr/share/man/man8/vramd.8.gz",
