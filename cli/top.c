@@ -19,7 +19,7 @@
 
 enum { PATH_SIZE = 512, FIXED_MAX = 8 };
 
-/* As vram-top reads them; the list is never freed, for the program becomes another. NULL: out of memory. */
+/* As vram-top reads them, for free(). NULL: out of memory. */
 static const char **arguments_of(const struct cli *cli, const char *path, const char *period)
 {
     const struct arguments *arguments = &cli->arguments;
@@ -77,8 +77,10 @@ static int run(struct cli *cli)
     }
     (void)signal(SIGPIPE, cli->pipe_signal);
     (void)execv(path, (char *const *)(uintptr_t)arguments);
+    int error = errno;
+    free(arguments);
     return cli_fail(cli, STATUS_FAILED, "no_vram_top", NULL, "%s cannot be executed: %s", path,
-                    strerror(errno));
+                    strerror(error));
 }
 
 static const struct option options[] = {

@@ -266,10 +266,9 @@ static const char *kind_of(const struct vram_process *process, char text[8])
 
 struct column {
     const char *title;
-    size_t width;
+    size_t width, from; /* `from`: the screen's width from which on it is shown */
+    enum sort sort;     /* SORT_COUNT: none by it */
     bool right;
-    size_t from;    /* the screen's width from which on it is shown */
-    enum sort sort; /* SORT_COUNT: none by it */
 };
 
 enum {
@@ -284,14 +283,14 @@ enum {
 };
 
 static const struct column columns[] = {
-    [COLUMN_GPU] = {"GPU", 4, true, 0, SORT_GPU},
-    [COLUMN_PID] = {"PID", 8, true, 0, SORT_PID},
-    [COLUMN_USER] = {"USER", 10, false, 72, SORT_COUNT},
-    [COLUMN_KIND] = {"KIND", 4, false, 90, SORT_COUNT},
-    [COLUMN_MEMORY] = {"MEMORY", 9, true, 0, SORT_MEMORY},
-    [COLUMN_PEAK] = {"PEAK", 9, true, 64, SORT_PEAK},
-    [COLUMN_LEASE] = {"LEASE", ID_SHOWN, false, 84, SORT_COUNT},
-    [COLUMN_NAME] = {"NAME", 0, false, 0, SORT_NAME},
+    [COLUMN_GPU] = {"GPU", 4, 0, SORT_GPU, true},
+    [COLUMN_PID] = {"PID", 8, 0, SORT_PID, true},
+    [COLUMN_USER] = {"USER", 10, 72, SORT_COUNT, false},
+    [COLUMN_KIND] = {"KIND", 4, 90, SORT_COUNT, false},
+    [COLUMN_MEMORY] = {"MEMORY", 9, 0, SORT_MEMORY, true},
+    [COLUMN_PEAK] = {"PEAK", 9, 64, SORT_PEAK, true},
+    [COLUMN_LEASE] = {"LEASE", ID_SHOWN, 84, SORT_COUNT, false},
+    [COLUMN_NAME] = {"NAME", 0, 0, SORT_NAME, false},
 };
 
 static void draw_process_heading(struct view *view)
