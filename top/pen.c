@@ -20,19 +20,19 @@ void pen_colours(void)
     }
 }
 
-static attr_t attributes_of(const struct pen *pen, enum style style)
+static void begin_style(const struct pen *pen, enum style style)
 {
-    static const attr_t plain[] = {
-        [STYLE_NONE] = A_NORMAL, [STYLE_STRONG] = A_BOLD, [STYLE_FAINT] = A_DIM,
-        [STYLE_GOOD] = A_NORMAL, [STYLE_WARN] = A_BOLD,   [STYLE_BAD] = A_BOLD,
+    static const struct {
+        attr_t attributes;
+        short pair;
+    } looks[] = {
+        [STYLE_NONE] = {A_NORMAL, 0},       [STYLE_STRONG] = {A_BOLD, 0},
+        [STYLE_FAINT] = {A_DIM, 0},         [STYLE_GOOD] = {A_NORMAL, PAIR_GOOD},
+        [STYLE_WARN] = {A_BOLD, PAIR_WARN}, [STYLE_BAD] = {A_BOLD, PAIR_BAD},
     };
-    attr_t attributes = plain[style];
-    if (pen->screen->colour && style >= STYLE_GOOD && has_colors()) {
-        static const short pairs[] = {
-            [STYLE_GOOD] = PAIR_GOOD, [STYLE_WARN] = PAIR_WARN, [STYLE_BAD] = PAIR_BAD};
-        attributes |= (attr_t)COLOR_PAIR(pairs[style]);
-    }
-    return attributes | (pen->reversed ? A_REVERSE : A_NORMAL);
+    bool coloured = pen->screen->colour && has_colors();
+    (void)attr_set(looks[style].attributes | (pen->reversed ? A_REVERSE : A_NORMAL),
+                   coloured ? looks[style].pair : 0, NULL);
 }
 
 struct pen pen_at(const struct screen *screen, int line, size_t width)
@@ -54,9 +54,9 @@ static void put(struct pen *pen, enum style style, const char *text)
         text = cut.data ? cut.data : "";
         width = text_width(text);
     }
-    (void)attrset(attributes_of(pen, style));
+    begin_style(pen, style);
     (void)mvaddstr(pen->line, (int)pen->at, text);
-    (void)attrset(A_NORMAL);
+    (void)standend();
     pen->at += width;
 }
 
@@ -100,11 +100,11 @@ void pen_symbols(struct pen *pen, enum style style, const char *symbol, size_t c
 void pen_to(struct pen *pen, size_t column)
 {
     column = column < pen->width ? column : pen->width;
-    (void)attrset(attributes_of(pen, STYLE_NONE));
+    begin_style(pen, STYLE_NONE);
     for (; pen->at < column; pen->at++) {
         (void)mvaddch(pen->line, (int)pen->at, ' ');
     }
-    (void)attrset(A_NORMAL);
+    (void)standend();
 }
 
 void pen_end(struct pen *pen)
