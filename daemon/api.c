@@ -6,6 +6,7 @@
 #include "daemon/log.h"
 #include "daemon/process.h"
 #include "daemon/promises.h"
+#include "daemon/scrape.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -454,10 +455,11 @@ static const struct route {
     const char *method, *path; /* a path that ends with a slash stands for all that begin so */
     void (*handle)(struct daemon *daemon, struct http_request *request);
 } routes[] = {
-    {"GET", "/v1/daemon", get_daemon},         {"GET", "/v1/snapshot", get_snapshot},
-    {"POST", "/v1/pause", post_pause},         {"POST", "/v1/resume", post_resume},
-    {"GET", "/v1/leases", promises_list},      {"POST", "/v1/leases", promises_ask},
-    {"PATCH", "/v1/leases/", promises_change}, {"DELETE", "/v1/leases/", promises_end},
+    {"GET", "/metrics", scrape_answer},      {"GET", "/v1/daemon", get_daemon},
+    {"GET", "/v1/snapshot", get_snapshot},   {"POST", "/v1/pause", post_pause},
+    {"POST", "/v1/resume", post_resume},     {"GET", "/v1/leases", promises_list},
+    {"POST", "/v1/leases", promises_ask},    {"PATCH", "/v1/leases/", promises_change},
+    {"DELETE", "/v1/leases/", promises_end},
 };
 
 static bool is_route(const struct route *route, const char *path)
@@ -480,6 +482,7 @@ void api_handle(struct http_request *request, void *data)
     }
     for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
         if (is_route(&routes[i], path)) {
+            http_set_route(request, routes[i].path);
             if (strcmp(routes[i].method, http_method(request)) == 0) {
                 routes[i].handle(daemon, request);
                 return;

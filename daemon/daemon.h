@@ -15,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/grantor.h"
 #include "daemon/http.h"
+#include "daemon/metrics.h"
 #include "daemon/parked.h"
 #include "daemon/place.h"
 #include "daemon/rights.h"
@@ -42,6 +43,8 @@ struct promises_ops {
     /* Why nothing can be promised though this is the grantor and not paused: "journal_damaged", "journal_newer" and a sentence;
      * NULL: it can. */
     const char *(*trouble)(void *data, const char **ret_message);
+    /* What metrics tell of promises; `into` is empty. 0 or -ENOMEM. */
+    int (*metrics)(void *data, struct metrics_leases *into);
     /* The grantor's lock has become ours; pause or resume; the place was made anew, so the journal must be; the configuration was read again;
      * the end: waiters are not taken back, they return to the next daemon. */
     void (*promising_changed)(void *data);
@@ -76,11 +79,20 @@ struct daemon {
     uint32_t snapshot_take;
     uint64_t snapshot_begun_ns, snapshot_ended_ns;
 
+    /* The last ones with process lists, and with temperatures and loads: not every sample has either. */
+    struct vram_snapshot *listed, *healthy;
+    uint64_t listed_ns, healthy_ns; /* when they were begun */
+
+    struct metrics_collector collected;
+    struct http_counts http_counts;
+    uint64_t metrics_since_ns, metrics_until_ns; /* figures are kept fresh for who reads metrics */
+
     uint64_t epoch;
     uint64_t since_ns;    /* 1970: when it began */
     uint64_t last_use_ns; /* when somebody last needed it */
     bool ending;
     struct event *on_epoch, *on_poll;
+    uint64_t poll_due_ns;
 };
 
 /* ---- figures.c ------------------------------------------------------------------------------- */
@@ -89,6 +101,9 @@ struct daemon {
 void figures_sampled(void *data, const struct sample *sample);
 /* Sees to it that samples are taken as long as they are needed. After anything that changes who waits. */
 void figures_poll(struct daemon *daemon);
+/* Keeps fresh for some minutes what metrics tell. */
+void figures_want(struct daemon *daemon);
+#define FIGURES_OF_METRICS (VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH)
 /* Figures or promises have changed: the epoch is another, and who waits for that is told, after the events of now. */
 void daemon_changed(struct daemon *daemon);
 /* The events behind both. 0; -ENOMEM. */

@@ -368,6 +368,11 @@ size_t http_server_connections(const struct http_server *server)
     return server->count;
 }
 
+void http_server_count(struct http_server *server, struct http_counts *counts)
+{
+    server->counts = counts;
+}
+
 size_t http_server_waiting(const struct http_server *server)
 {
     return server->waiting;

@@ -230,6 +230,7 @@ static int make_parts(struct program *program)
         !(daemon->http = http_server_new(daemon->base, connections_max(), api_handle, daemon))) {
         return -ENOMEM;
     }
+    http_server_count(daemon->http, &daemon->http_counts);
     program->on_term = evsignal_new(daemon->base, SIGTERM, on_signal, program);
     program->on_int = evsignal_new(daemon->base, SIGINT, on_signal, program);
     program->on_hup = evsignal_new(daemon->base, SIGHUP, on_hangup, program);
