@@ -57,6 +57,8 @@ struct daemon_options {
     const char *driver;              /* as given; NULL: the environment's */
     const struct endpoint *endpoint; /* its socket, its journal, the driver's canonical name */
     bool is_private;                 /* a user's own: who can connect may lease */
+    const char *listen, *token_file; /* for TCP; NULL: as configured */
+    bool config_is_named;            /* on the command line */
     uint64_t linger_ns;              /* ends after so long without use; 0: never */
     uint64_t call_timeout_ns;
 };
@@ -67,6 +69,7 @@ struct daemon {
     struct rights rights;
     struct event_base *base;
     struct http_server *http;
+    struct listener *listener; /* for reading over TCP; NULL: none */
     struct collector *collector;
     struct grantor *grantor;
     struct place *place;
@@ -114,6 +117,9 @@ void figures_done(struct daemon *daemon);
 
 /* Finds the route of a request; `data` is the daemon. */
 void api_handle(struct http_request *request, void *data);
+
+/* The same for whoever asks over TCP, where there is only something to read. */
+void api_handle_reading(struct http_request *request, void *data);
 
 /* The object of /v1/daemon, as a member called `key`, or by itself where `key` is NULL. */
 void api_write_daemon(struct daemon *daemon, struct json *json, const char *key);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HTTP on a unix socket: requests come in whole, answers are JSON texts or streams of lines. One request per
+ * HTTP on a unix socket, or TCP: requests come in whole, answers are JSON texts or streams of lines. One request per
  * connection. Nothing else in the daemon knows which HTTP library does it.
  *
  * Bounded: 8 KiB of headers, 64 KiB of body, 10 s for a request to arrive and as long for its answer to be taken, and
@@ -37,6 +37,10 @@ void http_server_stop(struct http_server *server);
 
 /* Connections that are open, whatever their state. */
 size_t http_server_connections(const struct http_server *server);
+/* Its clients are no processes of this machine, and http_peer() tells of none. */
+void http_server_set_remote(struct http_server *server);
+bool http_is_remote(const struct http_request *request);
+
 /* How often each route was answered with each status. Routes are those that handlers have named. */
 #define HTTP_COUNTS_MAX 128
 struct http_count {
@@ -74,7 +78,7 @@ MUST_CHECK int http_query_number(const struct http_request *request, const char 
 /* Ends with a NUL, and has none within. */
 const char *http_body(const struct http_request *request);
 
-/* Who asks. Belongs to the request. 0; -ESRCH: it has ended; negative errno. */
+/* Who asks. Belongs to the request. 0; -ENOTSOCK: a remote one; -ESRCH: it has ended; negative errno. */
 MUST_CHECK int http_peer(struct http_request *request, const struct peer **ret_peer);
 /* The same, taken over: peer_done() is the caller's. */
 MUST_CHECK int http_take_peer(struct http_request *request, struct peer *ret_peer);

@@ -56,6 +56,7 @@ struct http_server {
     http_handler handler;
     void *data;
     size_t connections_max, count, waiting;
+    bool is_remote;
     struct http_counts *counts;     /* NULL: nobody wants to know */
     struct connections connections; /* oldest first */
     struct connections touched;

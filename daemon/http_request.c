@@ -110,6 +110,11 @@ size_t http_header_count(const struct http_request *request, const char *name)
     return count;
 }
 
+bool http_is_remote(const struct http_request *request)
+{
+    return request->connection->server->is_remote;
+}
+
 void http_set_route(struct http_request *request, const char *route)
 {
     request->route = route;
@@ -118,6 +123,9 @@ void http_set_route(struct http_request *request, const char *route)
 int http_peer(struct http_request *request, const struct peer **ret_peer)
 {
     const struct connection *connection = request->connection;
+    if (connection->server->is_remote) {
+        return -ENOTSOCK; /* of a TCP connection the kernel would tell of a process 0 */
+    }
     if (request->peer_result == 1) {
         request->peer_result =
             peer_read(connection->fd, connection->accepted_ticks, peer_flags(), &request->peer);
