@@ -43,8 +43,24 @@ const char *exposition_clean(char *to, size_t size, const char *from)
     return to;
 }
 
+/* How much of a value can be written as it is: most of most. */
+static size_t plain_length(const char *value)
+{
+    size_t length = 0;
+    while (value[length] >= ' ' && value[length] <= '~' && value[length] != '"' &&
+           value[length] != '\\') {
+        length++;
+    }
+    return length;
+}
+
 static void add_value(struct buf *buf, const char *value)
 {
+    size_t length = plain_length(value);
+    if (!value[length] && length <= EXPOSITION_VALUE_MAX) {
+        buf_add(buf, value, length);
+        return;
+    }
     char clean[EXPOSITION_VALUE_MAX + 1];
     const char *at = exposition_clean(clean, sizeof(clean), value);
     while (*at) {
@@ -133,12 +149,25 @@ static void write_labels(struct exposition *out, const struct exposition_label *
     buf_text(out->buf, count ? "} " : " ");
 }
 
+/* A scrape has thousands of them, and printf() is slow. */
+static void add_number(struct buf *buf, uint64_t number)
+{
+    char digits[24];
+    size_t at = sizeof(digits);
+    digits[--at] = '\n';
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    buf_add(buf, digits + at, sizeof(digits) - at);
+}
+
 void exposition_number(struct exposition *out, const struct exposition_label *labels, size_t count,
                        uint64_t number)
 {
     if (number != EXPOSITION_UNKNOWN) {
         write_labels(out, labels, count);
-        buf_format(out->buf, "%" PRIu64 "\n", number);
+        add_number(out->buf, number);
     }
 }
 
