@@ -32,7 +32,7 @@ struct reading {
     enum section section;
     bool awaits_setting; /* the line is neither empty nor a comment nor a section's */
     unsigned
-        set_at[8]; /* the lines of [daemon]'s settings, in the order of their table; 0: not set */
+        set_at[9]; /* the lines of [daemon]'s settings, in the order of their table; 0: not set */
     struct config config;
     int result;
     char *problem;
@@ -104,6 +104,34 @@ static int read_duration(const char *value, void *to)
     return duration_parse(value, to);
 }
 
+static int read_listen(const char *value, void *to)
+{
+    struct gate_address address;
+    if (value[0] && (strlen(value) >= GATE_TEXT_MAX || gate_parse_address(value, &address) < 0)) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, GATE_TEXT_MAX, value);
+    return 0;
+}
+
+static int read_path(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_PATH_MAX || (value[0] && value[0] != '/')) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, CONFIG_PATH_MAX, value);
+    return 0;
+}
+
+static int read_hosts(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_HOSTS_MAX || !gate_are_hosts(value)) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, CONFIG_HOSTS_MAX, value);
+    return 0;
+}
+
 #define MARGINS "a size such as 1024M, or a part such as 5%"
 #define GROUPS "a group's name, or nothing"
 #define NUMBERS "a number from 1 to 65536"
@@ -122,6 +150,11 @@ static const struct setting {
     {"max_leases", read_number, offsetof(struct config, max_leases), NUMBERS},
     {"linger", read_duration, offsetof(struct config, linger_ns),
      "a duration such as 60s, 5m or 1h"},
+    {"listen", read_listen, offsetof(struct config, listen),
+     "an address and a port such as 127.0.0.1:9464, or nothing"},
+    {"token_file", read_path, offsetof(struct config, token_file), "an absolute path, or nothing"},
+    {"public_host", read_hosts, offsetof(struct config, public_host),
+     "names of this machine with blanks between them"},
 };
 
 _Static_assert(ARRAY_LENGTH(settings) <= ARRAY_LENGTH(((struct reading *)0)->set_at),

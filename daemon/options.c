@@ -2,6 +2,7 @@
 #include "daemon/options.h"
 
 #include "common/size.h"
+#include "daemon/gate.h"
 #include "include/vram.h"
 #include <fcntl.h>
 #include <getopt.h>
@@ -16,6 +17,9 @@ static const char help[] =
     "and\n"
     "                    $XDG_RUNTIME_DIR/vram/vram.sock for others\n"
     "  --config FILE     default /etc/vram.conf; read again at SIGHUP\n"
+    "  --listen ADDR     listen on TCP too, for reading only: ADDR:PORT, [ADDR]:PORT, or PORT of\n"
+    "                    127.0.0.1; other machines need a token\n"
+    "  --token-file FILE whose token who reads over TCP must send; nobody else may read the file\n"
     "  --on-demand       end after 60 s (or as configured) without leases,\n"
     "                    waiters and requests\n"
     "  --linger TIME     the same after TIME\n"
@@ -47,9 +51,11 @@ int options_parse(int argc, char **argv, struct options *ret_options)
         {"driver", required_argument, NULL, 'd'}, {"socket", required_argument, NULL, 's'},
         {"config", required_argument, NULL, 'c'}, {"on-demand", no_argument, NULL, 'o'},
         {"linger", required_argument, NULL, 'l'}, {"ready-fd", required_argument, NULL, 'r'},
+        {"listen", required_argument, NULL, 'n'}, {"token-file", required_argument, NULL, 't'},
         {"forget", no_argument, NULL, 'f'},       {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
     struct options options = {.ready_fd = -1};
+    struct gate_address address;
     int option, status = -1;
     while (status < 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
@@ -62,6 +68,15 @@ int options_parse(int argc, char **argv, struct options *ret_options)
             break;
         case 'c':
             options.config = optarg;
+            break;
+        case 'n':
+            options.listen = optarg;
+            status = gate_parse_address(optarg, &address) == 0
+                         ? -1
+                         : fail("--listen", optarg, "is no address such as 127.0.0.1:9464");
+            break;
+        case 't':
+            options.token_file = optarg;
             break;
         case 'o':
             options.on_demand = true;

@@ -10,6 +10,7 @@
  *   promises_view.c     JSON of leases, waiters and answers
  *   promises_request.c  what a request says, and who makes it
  *   promises_api.c      the routes below /v1/leases
+ *   promises_metrics.c  leases as metrics
  */
 #ifndef VRAM_DAEMON_PROMISES_H
 #define VRAM_DAEMON_PROMISES_H

@@ -252,6 +252,16 @@ def step_deb(context):
     )).strip("= ")
 
 
+def step_prometheus(context):
+    """promtool has nothing to say of the metrics, every alert fires where it should, a server scrapes, the dashboard is understood"""
+    program("promtool")
+    program("prometheus")
+    return last_line(run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests/prometheus", VRAM_BUILD=context.build,
+        PYTHONDONTWRITEBYTECODE=1,
+    )).strip("= ")
+
+
 def step_pythons(context):
     """the wheel passes the package's tests under every Python from 3.8 on that can be had"""
     tried = []
@@ -375,7 +385,7 @@ def step_arm64(context):
 # The long ones first: steps run side by side.
 STEPS = (
     step_asan, step_deb, step_simulation, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
-    step_pythons,
+    step_pythons, step_prometheus,
     step_documents, step_manuals, step_header, step_symbols, step_format, step_rules, step_shell, step_layers,
 )
 

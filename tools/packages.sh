@@ -123,6 +123,11 @@ apt_get() {
         </dev/null >>"$scratch/apt.log" 2>&1
 }
 
+# Fetches Debian packages into the working directory.
+apt_download() {
+    apt-get -qq download "$@" </dev/null >>"$scratch/apt.log" 2>&1
+}
+
 # Installs Debian packages. The lists of packages are fetched where there are none or they are too old.
 apt_install() {
     set -- install -y --no-install-recommends "$@"

@@ -22,6 +22,7 @@ CONTENTS = {
          "usr/share/man/man5/vram.conf.5.gz", "usr/share/man/man8/vramd.8.gz",
          "usr/share/bash-completion/completions/vram", "usr/share/zsh/vendor-completions/_vram",
          "usr/share/fish/vendor_completions.d/vram.fish", "usr/share/doc/vram/vram.conf",
+         "usr/share/doc/vram/prometheus/vram.rules.yml", "usr/share/doc/vram/prometheus/vram.dashboard.json",
          f"usr/lib/{TRIPLET}/vram/sim/profiles/rtx4090.scenario",
          f"usr/lib/{TRIPLET}/vram/sim/r550/libnvidia-ml.so.1"),
         rf"usr/(share/(doc/vram|man/man[158])|lib/{TRIPLET}/vram/sim)/",
