@@ -136,7 +136,7 @@ static int open_socket(const struct gate_address *address, int *ret_fd, char *me
 static int move_to(struct listener *listener, const struct gate_address *address, char *message,
                    size_t size)
 {
-    int fd;
+    int fd = -1;
     int r = open_socket(address, &fd, message, size);
     if (r < 0) {
         return r;

@@ -45,6 +45,20 @@ static int parse_fd(const char *text, int *ret_fd)
     return -1;
 }
 
+/* Where to listen, and who may read there. -1 or an exit status. */
+static int parse_listen(char option, const char *value, struct options *options)
+{
+    struct gate_address address;
+    if (option == 't') {
+        options->token_file = value;
+        return -1;
+    }
+    options->listen = value;
+    return gate_parse_address(value, &address) == 0
+               ? -1
+               : fail("--listen", value, "is no address such as 127.0.0.1:9464");
+}
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
     static const struct option known[] = {
@@ -55,7 +69,6 @@ int options_parse(int argc, char **argv, struct options *ret_options)
         {"forget", no_argument, NULL, 'f'},       {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0}};
     struct options options = {.ready_fd = -1};
-    struct gate_address address;
     int option, status = -1;
     while (status < 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
@@ -70,13 +83,8 @@ int options_parse(int argc, char **argv, struct options *ret_options)
             options.config = optarg;
             break;
         case 'n':
-            options.listen = optarg;
-            status = gate_parse_address(optarg, &address) == 0
-                         ? -1
-                         : fail("--listen", optarg, "is no address such as 127.0.0.1:9464");
-            break;
         case 't':
-            options.token_file = optarg;
+            status = parse_listen((char)option, optarg, &options);
             break;
         case 'o':
             options.on_demand = true;

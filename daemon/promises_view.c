@@ -46,8 +46,8 @@ const char *view_gpu(const struct promises *promises, const char *uuid, char *te
 void view_user(uid_t uid, char name[METRICS_USER_MAX])
 {
     static struct {
-        uid_t uid;
         uint64_t until_ns;
+        uid_t uid;
         char name[METRICS_USER_MAX];
     } users[USERS_KEPT], *kept;
     uint64_t now_ns = clock_now_ns();
