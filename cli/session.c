@@ -2,6 +2,7 @@
 #include "cli/session.h"
 
 #include "cli/text.h"
+#include "common/gpu_name.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,12 +11,7 @@
 
 const char *session_gpu_label(const struct vram_gpu *gpu, char label[GPU_LABEL_MAX])
 {
-    if (gpu->mig_index != VRAM_UNKNOWN) {
-        (void)snprintf(label, GPU_LABEL_MAX, "%" PRIu32 ":%" PRIu64, gpu->index, gpu->mig_index);
-    } else {
-        (void)snprintf(label, GPU_LABEL_MAX, "%" PRIu32, gpu->index);
-    }
-    return label;
+    return gpu_name_label(gpu->index, gpu->mig_index, label);
 }
 
 int session_open(struct cli *cli)

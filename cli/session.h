@@ -15,7 +15,7 @@ struct selection {
 };
 
 /* How messages name a GPU: "0", a MIG instance "0:1". Returns `label`. */
-#define GPU_LABEL_MAX 32
+#define GPU_LABEL_MAX 32 /* GPU_NAME_LABEL_MAX */
 const char *session_gpu_label(const struct vram_gpu *gpu, char label[GPU_LABEL_MAX]);
 
 /* Makes the handle from the options. */

@@ -2,6 +2,7 @@
 #include "common/gpu_name.h"
 
 #include "common/text.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,4 +43,14 @@ bool gpu_name_parse_pci(const char *text, unsigned ret_address[4])
     ret_address[2] = device;
     ret_address[3] = function;
     return true;
+}
+
+const char *gpu_name_label(uint32_t index, uint64_t mig_index, char label[GPU_NAME_LABEL_MAX])
+{
+    if (mig_index == UINT64_MAX) {
+        (void)snprintf(label, GPU_NAME_LABEL_MAX, "%" PRIu32, index);
+    } else {
+        (void)snprintf(label, GPU_NAME_LABEL_MAX, "%" PRIu32 ":%" PRIu64, index, mig_index);
+    }
+    return label;
 }

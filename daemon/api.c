@@ -4,9 +4,11 @@
 #include "common/utc.h"
 #include "daemon/daemon.h"
 #include "daemon/history.h"
+#include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/process.h"
 #include "daemon/promises.h"
+#include "daemon/scrape.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +20,7 @@
 #define PAUSED_MESSAGE "vramd has let go of the driver"
 #define PAUSED_HINT "`vram resume` takes it up again"
 #define LATE_MS 1000 /* beyond the time of one driver call */
+#define REMOTE_AGE_MS 1000
 
 /* ---- /v1/daemon ------------------------------------------------------------------------------ */
 
@@ -70,6 +73,7 @@ void api_write_daemon(struct daemon *daemon, struct json *json, const char *key)
     } else {
         json_null(json, "margin_bytes"); /* a part of each GPU's total */
     }
+    json_text(json, "listen", listener_address(daemon));
     if (collector > 0) {
         json_number(json, "collector_pid", (uint64_t)collector);
     } else {
@@ -351,7 +355,9 @@ static void get_snapshot(struct daemon *daemon, struct http_request *request)
     } else if (http_query_number(request, "max_age_ms", &max_age_ms) < 0) {
         fail_parameter(request, "max_age_ms", "is not a number");
     } else if (api_park(daemon, request, answer_changed) == 0) {
-        answer_fresh(daemon, request, max_age_ms);
+        /* Nobody in particular does not drive the driver. */
+        bool may_age = http_is_remote(request) && max_age_ms < REMOTE_AGE_MS;
+        answer_fresh(daemon, request, may_age ? REMOTE_AGE_MS : max_age_ms);
     }
 }
 
@@ -454,19 +460,21 @@ static void post_resume(struct daemon *daemon, struct http_request *request)
 static const struct route {
     const char *method, *path; /* a path that ends with a slash stands for all that begin so */
     void (*handle)(struct daemon *daemon, struct http_request *request);
+    bool is_for_reading; /* over TCP too */
 } routes[] = {
-    {"GET", "/v1/daemon", get_daemon},
-    {"GET", "/v1/snapshot", get_snapshot},
-    {"POST", "/v1/pause", post_pause},
-    {"POST", "/v1/resume", post_resume},
-    {"GET", "/v1/leases", promises_list},
-    {"POST", "/v1/leases", promises_ask},
-    {"PATCH", "/v1/leases/", promises_change},
-    {"DELETE", "/v1/leases/", promises_end},
-    {"GET", "/v1/history", history_get_memory},
-    {"GET", "/v1/history/leases", history_get_leases},
-    {"GET", "/v1/processes", history_get_processes},
-    {"GET", "/v1/events", history_get_events},
+    {"GET", "/metrics", scrape_answer, true},
+    {"GET", "/v1/daemon", get_daemon, true},
+    {"GET", "/v1/snapshot", get_snapshot, true},
+    {"GET", "/v1/leases", promises_list, true},
+    {"POST", "/v1/pause", post_pause, false},
+    {"POST", "/v1/resume", post_resume, false},
+    {"POST", "/v1/leases", promises_ask, false},
+    {"PATCH", "/v1/leases/", promises_change, false},
+    {"DELETE", "/v1/leases/", promises_end, false},
+    {"GET", "/v1/history", history_get_memory, true},
+    {"GET", "/v1/history/leases", history_get_leases, true},
+    {"GET", "/v1/processes", history_get_processes, true},
+    {"GET", "/v1/events", history_get_events, true},
 };
 
 static bool is_route(const struct route *route, const char *path)
@@ -476,31 +484,54 @@ static bool is_route(const struct route *route, const char *path)
                                           : strcmp(route->path, path) == 0;
 }
 
-void api_handle(struct http_request *request, void *data)
+/* The route of a request; NULL: there is none. *ret_exists: there is one of another method. */
+static const struct route *find_route(const struct http_request *request, bool *ret_exists)
 {
-    struct daemon *daemon = data;
+    *ret_exists = false;
+    for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
+        if (is_route(&routes[i], http_path(request))) {
+            if (strcmp(routes[i].method, http_method(request)) == 0) {
+                return &routes[i];
+            }
+            *ret_exists = true;
+        }
+    }
+    return NULL;
+}
+
+static void handle(struct daemon *daemon, struct http_request *request, bool only_reading)
+{
     const char *path = http_path(request);
-    bool exists = false;
+    bool exists;
+    const struct route *route = find_route(request, &exists);
     daemon->last_use_ns = clock_now_ns();
+    if (route) {
+        http_set_route(request, route->path);
+    }
     if (daemon->ending) { /* it had connected before */
         http_fail(request, 503, "ending", EAGAIN, "try again: another daemon may be starting",
                   "vramd is ending");
-        return;
-    }
-    for (size_t i = 0; i < ARRAY_LENGTH(routes); i++) {
-        if (is_route(&routes[i], path)) {
-            if (strcmp(routes[i].method, http_method(request)) == 0) {
-                routes[i].handle(daemon, request);
-                return;
-            }
-            exists = true;
-        }
-    }
-    if (exists) {
+    } else if (only_reading && strcmp(http_method(request), "GET") != 0) {
+        http_add_header(request, "Allow", "GET");
+        http_fail(request, 405, "forbidden", EPERM, "the daemon's unix socket is for the rest",
+                  "TCP is for reading only");
+    } else if (route && (route->is_for_reading || !only_reading)) {
+        route->handle(daemon, request);
+    } else if (exists) {
         http_fail(request, 405, "bad_request", EINVAL, NULL, "%s is not for %s", path,
                   http_method(request));
     } else {
         http_fail(request, 404, "not_found", ENOENT, "docs/api.md lists what there is",
                   "there is no %s", path);
     }
+}
+
+void api_handle(struct http_request *request, void *data)
+{
+    handle(data, request, false);
+}
+
+void api_handle_reading(struct http_request *request, void *data)
+{
+    handle(data, request, true);
 }

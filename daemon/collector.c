@@ -419,6 +419,11 @@ void collector_resume(struct collector *collector)
     paused_now(collector);
 }
 
+uint64_t collector_running_ns(const struct collector *collector)
+{
+    return collector->is_running ? clock_now_ns() - collector->begun_ns : 0;
+}
+
 bool collector_is_paused(const struct collector *collector)
 {
     return collector->paused;

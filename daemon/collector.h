@@ -47,6 +47,9 @@ void collector_ask(struct collector *collector, uint32_t take);
 /* Whether a sample is being taken, or will be as soon as a child runs. */
 bool collector_is_asked(const struct collector *collector);
 
+/* For how long the sample that is being taken now has been; 0: none is. */
+uint64_t collector_running_ns(const struct collector *collector);
+
 /* Ends the child, so that nothing of ours holds the driver open; `paused` is called when it has ended, or cannot be ended (then a child is left
  * that collector_left() counts). */
 void collector_pause(struct collector *collector, collector_paused_function paused, void *data);

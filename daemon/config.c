@@ -104,6 +104,34 @@ static int read_duration(const char *value, void *to)
     return duration_parse(value, to);
 }
 
+static int read_listen(const char *value, void *to)
+{
+    struct gate_address address;
+    if (value[0] && (strlen(value) >= GATE_TEXT_MAX || gate_parse_address(value, &address) < 0)) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, GATE_TEXT_MAX, value);
+    return 0;
+}
+
+static int read_path(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_PATH_MAX || (value[0] && value[0] != '/')) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, CONFIG_PATH_MAX, value);
+    return 0;
+}
+
+static int read_hosts(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_HOSTS_MAX || !gate_are_hosts(value)) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, CONFIG_HOSTS_MAX, value);
+    return 0;
+}
+
 static int read_history(const char *value, void *to)
 {
     static const char *const words[] = {
@@ -147,6 +175,11 @@ static const struct setting {
     {"max_leases", read_number, offsetof(struct config, max_leases), NUMBERS},
     {"linger", read_duration, offsetof(struct config, linger_ns),
      "a duration such as 60s, 5m or 1h"},
+    {"listen", read_listen, offsetof(struct config, listen),
+     "an address and a port such as 127.0.0.1:9464, or nothing"},
+    {"token_file", read_path, offsetof(struct config, token_file), "an absolute path, or nothing"},
+    {"public_host", read_hosts, offsetof(struct config, public_host),
+     "names of this machine with blanks between them"},
     {"history", read_history, offsetof(struct config, history), "on, off or auto"},
     {"history_max", read_file_size, offsetof(struct config, history_max_bytes),
      "a size from 1M to 1T"},

@@ -3,13 +3,15 @@
  * The daemon's configuration: an INI file (packaging/vram.conf shows one) that is read strictly. What it does not know
  * is an error with its place, for a setting that is misspelt must not be one that is not obeyed.
  *
- *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, history, history_max
+ *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, history, history_max, listen, token_file,
+ *                    public_host
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
  */
 #ifndef VRAM_DAEMON_CONFIG_H
 #define VRAM_DAEMON_CONFIG_H
 
 #include "common/attr.h"
+#include "daemon/gate.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +20,8 @@
 #define CONFIG_BYTES_MAX 65536 /* of a file */
 #define CONFIG_GROUP_MAX 33
 #define CONFIG_SELECTOR_MAX 48
+#define CONFIG_PATH_MAX 256
+#define CONFIG_HOSTS_MAX 256
 #define CONFIG_PROBLEM_MAX 512
 
 /* What must stay free on a GPU after a promise is kept: bytes, or where these are 0 a part of its total. */
@@ -46,7 +50,11 @@ struct config {
     uint32_t max_waiters;               /* requests that wait: 4096 */
     uint32_t max_leases;                /* 4096 */
     uint64_t linger_ns; /* of a daemon started on demand that nobody uses: 60 s; 0: it stays */
-    uint32_t history;   /* enum config_history: whether one is kept */
+    char listen[GATE_TEXT_MAX];       /* where to listen on TCP for reading; "": nowhere */
+    char token_file[CONFIG_PATH_MAX]; /* whose token readers must have; "": none need */
+    char public_host
+        [CONFIG_HOSTS_MAX];     /* names of this machine besides localhost, with blanks between */
+    uint32_t history;           /* enum config_history: whether one is kept */
     uint64_t history_max_bytes; /* what its file may take: 64 MiB */
     struct config_gpu *gpus;    /* in the order of the file */
     size_t gpu_count;

@@ -15,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/grantor.h"
 #include "daemon/http.h"
+#include "daemon/metrics.h"
 #include "daemon/parked.h"
 #include "daemon/place.h"
 #include "daemon/rights.h"
@@ -43,6 +44,8 @@ struct promises_ops {
     /* Why nothing can be promised though this is the grantor and not paused: "journal_damaged", "journal_newer" and a sentence;
      * NULL: it can. */
     const char *(*trouble)(void *data, const char **ret_message);
+    /* What metrics tell of promises; `into` is empty. 0 or -ENOMEM. */
+    int (*metrics)(void *data, struct metrics_leases *into);
     /* The grantor's lock has become ours; pause or resume; the place was made anew, so the journal must be; the configuration was read again;
      * the end: waiters are not taken back, they return to the next daemon. */
     void (*promising_changed)(void *data);
@@ -55,6 +58,8 @@ struct daemon_options {
     const char *driver;              /* as given; NULL: the environment's */
     const struct endpoint *endpoint; /* its socket, its journal, the driver's canonical name */
     bool is_private;                 /* a user's own: who can connect may lease */
+    const char *listen, *token_file; /* for TCP; NULL: as configured */
+    bool config_is_named;            /* on the command line */
     bool is_system;                  /* it has the machine's own socket */
     const char *history; /* as --history has it: "on", "off", a file; NULL: as configured */
     uint64_t linger_ns;  /* ends after so long without use; 0: never */
@@ -67,6 +72,7 @@ struct daemon {
     struct rights rights;
     struct event_base *base;
     struct http_server *http;
+    struct listener *listener; /* for reading over TCP; NULL: none */
     struct collector *collector;
     struct grantor *grantor;
     struct place *place;
@@ -80,11 +86,20 @@ struct daemon {
     uint32_t snapshot_take;
     uint64_t snapshot_begun_ns, snapshot_ended_ns;
 
+    /* The last ones with process lists, and with temperatures and loads: not every sample has either. */
+    struct vram_snapshot *listed, *healthy;
+    uint64_t listed_ns, healthy_ns; /* when they were begun */
+
+    struct metrics_collector collected;
+    struct http_counts http_counts;
+    uint64_t metrics_since_ns, metrics_until_ns; /* figures are kept fresh for who reads metrics */
+
     uint64_t epoch;
     uint64_t since_ns;    /* 1970: when it began */
     uint64_t last_use_ns; /* when somebody last needed it */
     bool ending;
     struct event *on_epoch, *on_poll;
+    uint64_t poll_due_ns;
 };
 
 /* ---- figures.c ------------------------------------------------------------------------------- */
@@ -93,6 +108,9 @@ struct daemon {
 void figures_sampled(void *data, const struct sample *sample);
 /* Sees to it that samples are taken as long as they are needed. After anything that changes who waits. */
 void figures_poll(struct daemon *daemon);
+/* Keeps fresh for some minutes what metrics tell. */
+void figures_want(struct daemon *daemon);
+#define FIGURES_OF_METRICS (VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH)
 /* Figures or promises have changed: the epoch is another, and who waits for that is told, after the events of now. */
 void daemon_changed(struct daemon *daemon);
 /* The events behind both. 0; -ENOMEM. */
@@ -103,6 +121,9 @@ void figures_done(struct daemon *daemon);
 
 /* Finds the route of a request; `data` is the daemon. */
 void api_handle(struct http_request *request, void *data);
+
+/* The same for whoever asks over TCP, where there is only something to read. */
+void api_handle_reading(struct http_request *request, void *data);
 
 /* The object of /v1/daemon, as a member called `key`, or by itself where `key` is NULL. */
 void api_write_daemon(struct daemon *daemon, struct json *json, const char *key);

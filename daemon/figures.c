@@ -11,23 +11,31 @@
 #define WATCH_NS ((uint64_t)50000000) /* between samples while somebody waits for a change */
 #define WATCH_SHARE 10                /* at most this part of the time is the driver's */
 
+/* For metrics: memory each second, lists, which cost a driver most, now and then; and a driver that fails is left alone
+ * for a while. A scrape in so long is enough to have it go on: two intervals of a minute, and some. */
+#define MEMORY_NS ((uint64_t)1000000000)
+#define LISTS_NS ((uint64_t)4500000000)
+#define FAILING_NS ((uint64_t)10000000000)
+#define WANTED_NS ((uint64_t)150000000000)
+
 static bool is_text(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
 /* Temperatures and loads change with every sample, and nobody waits for them. */
-static bool same_gpu(const struct vram_gpu *a, const struct vram_gpu *b, bool with_processes)
+static bool same_memory(const struct vram_gpu *a, const struct vram_gpu *b)
 {
-    bool same = a->state == b->state && is_text(a->uuid, b->uuid) &&
-                a->total_bytes == b->total_bytes && a->used_bytes == b->used_bytes &&
-                a->free_bytes == b->free_bytes &&
-                a->driver_reserved_bytes == b->driver_reserved_bytes;
-    if (with_processes) {
-        same = same && a->processes_known == b->processes_known &&
-               a->process_count == b->process_count;
-    }
-    for (size_t i = 0; same && with_processes && i < a->process_count; i++) {
+    return a->state == b->state && is_text(a->uuid, b->uuid) && a->total_bytes == b->total_bytes &&
+           a->used_bytes == b->used_bytes && a->free_bytes == b->free_bytes &&
+           a->driver_reserved_bytes == b->driver_reserved_bytes;
+}
+
+static bool same_list(const struct vram_gpu *a, const struct vram_gpu *b)
+{
+    bool same = is_text(a->uuid, b->uuid) && a->processes_known == b->processes_known &&
+                a->process_count == b->process_count;
+    for (size_t i = 0; same && i < a->process_count; i++) {
         const struct vram_process *one = &a->processes[i], *other = &b->processes[i];
         same = one->pid == other->pid && one->start_time == other->start_time &&
                one->used_bytes == other->used_bytes;
@@ -35,40 +43,72 @@ static bool same_gpu(const struct vram_gpu *a, const struct vram_gpu *b, bool wi
     return same;
 }
 
-static bool same_figures(const struct vram_snapshot *a, const struct vram_snapshot *b,
-                         bool with_processes)
+static bool same_of_all(const struct vram_snapshot *a, const struct vram_snapshot *b,
+                        bool (*same_of)(const struct vram_gpu *a, const struct vram_gpu *b))
 {
     size_t count = vram_snapshot_gpu_count(a);
-    bool same = count == vram_snapshot_gpu_count(b) &&
-                vram_snapshot_problem_count(a) == vram_snapshot_problem_count(b);
+    bool same = count == vram_snapshot_gpu_count(b);
     for (size_t i = 0; same && i < count; i++) {
-        same = same_gpu(vram_snapshot_gpu(a, i), vram_snapshot_gpu(b, i), with_processes);
+        same = same_of(vram_snapshot_gpu(a, i), vram_snapshot_gpu(b, i));
     }
     return same;
 }
 
+/* A sample that was not asked for process lists says nothing of them: they are compared with the last ones. */
+static bool is_news(const struct daemon *daemon, const struct sample *sample)
+{
+    bool lists = daemon->listed && sample->take & VRAM_TAKE_PROCESSES;
+    bool problems = daemon->snapshot && (daemon->snapshot_take ^ sample->take) == 0 &&
+                    vram_snapshot_problem_count(daemon->snapshot) !=
+                        vram_snapshot_problem_count(sample->snapshot);
+    return !daemon->snapshot || problems ||
+           !same_of_all(daemon->snapshot, sample->snapshot, same_memory) ||
+           (lists && !same_of_all(daemon->listed, sample->snapshot, same_list));
+}
+
+static void keep_also(const struct sample *sample, uint32_t take, struct vram_snapshot **snapshot,
+                      uint64_t *begun_ns)
+{
+    if (sample->take & take) {
+        (void)vram_snapshot_unref(*snapshot);
+        *snapshot = vram_snapshot_ref(sample->snapshot);
+        *begun_ns = sample->begun_ns;
+    }
+}
+
 static void keep(struct daemon *daemon, const struct sample *sample)
 {
-    /* One that was not asked for process lists says nothing of them. */
-    bool with_processes = daemon->snapshot_take & sample->take & VRAM_TAKE_PROCESSES;
-    bool same =
-        daemon->snapshot && same_figures(daemon->snapshot, sample->snapshot, with_processes);
-    if (same && (daemon->snapshot_take & ~sample->take & VRAM_TAKE_PROCESSES)) {
-        return; /* what is kept says more, and nothing else */
-    }
+    bool news = is_news(daemon, sample);
+    keep_also(sample, VRAM_TAKE_PROCESSES, &daemon->listed, &daemon->listed_ns);
+    keep_also(sample, VRAM_TAKE_HEALTH, &daemon->healthy, &daemon->healthy_ns);
     (void)vram_snapshot_unref(daemon->snapshot);
     daemon->snapshot = vram_snapshot_ref(sample->snapshot);
     daemon->snapshot_take = sample->take;
     daemon->snapshot_begun_ns = sample->begun_ns;
     daemon->snapshot_ended_ns = sample->ended_ns;
-    if (!same) {
+    if (news) {
         daemon_changed(daemon);
+    }
+}
+
+static void count(struct metrics_collector *collected, const struct sample *sample)
+{
+    collected->tried = true;
+    collected->succeeded = sample->snapshot != NULL;
+    collected->duration_ns = sample->ended_ns - sample->begun_ns;
+    if (sample->snapshot) {
+        collected->succeeded_at_ns = vram_snapshot_taken_at_ns(sample->snapshot);
+    } else {
+        collected->failures[sample->result == -ETIMEDOUT ? METRICS_TIMEOUT
+                            : sample->result == -EIO     ? METRICS_ENDED
+                                                         : METRICS_DRIVER]++;
     }
 }
 
 void figures_sampled(void *data, const struct sample *sample)
 {
     struct daemon *daemon = data;
+    count(&daemon->collected, sample);
     if (sample->snapshot) {
         keep(daemon, sample);
     }
@@ -80,7 +120,13 @@ void figures_sampled(void *data, const struct sample *sample)
     figures_poll(daemon);
 }
 
-void figures_poll(struct daemon *daemon)
+static bool is_kept_for_metrics(const struct daemon *daemon)
+{
+    return clock_now_ns() < daemon->metrics_until_ns;
+}
+
+/* How often the driver is to be asked; 0: not at all. *ret_take: for what. */
+static uint64_t plan(const struct daemon *daemon, uint32_t *ret_take)
 {
     uint32_t take = 0;
     uint64_t every_ns = 0, spent_ns = daemon->snapshot_ended_ns - daemon->snapshot_begun_ns;
@@ -90,26 +136,52 @@ void figures_poll(struct daemon *daemon)
     if (parking_watchers(daemon->parking) > 0 && (every_ns == 0 || every_ns > WATCH_NS)) {
         every_ns = WATCH_NS > spent_ns * WATCH_SHARE ? WATCH_NS : spent_ns * WATCH_SHARE;
     }
+    *ret_take = every_ns ? take | VRAM_TAKE_PROCESSES : 0;
+    if (is_kept_for_metrics(daemon)) {
+        bool lists_are_due = clock_now_ns() - daemon->listed_ns > LISTS_NS;
+        uint64_t metrics_ns =
+            daemon->collected.tried && !daemon->collected.succeeded ? FAILING_NS : MEMORY_NS;
+        every_ns = every_ns && every_ns < metrics_ns ? every_ns : metrics_ns;
+        *ret_take |= VRAM_TAKE_HEALTH | (lists_are_due ? VRAM_TAKE_PROCESSES : 0);
+    }
+    return every_ns;
+}
+
+void figures_poll(struct daemon *daemon)
+{
+    uint32_t take;
+    uint64_t every_ns = plan(daemon, &take), due_ns = clock_now_ns() + every_ns;
     if (every_ns == 0 || daemon->ending || collector_is_paused(daemon->collector)) {
         (void)event_del(daemon->on_poll);
-    } else if (!event_pending(daemon->on_poll, EV_TIMEOUT, NULL) &&
-               !collector_is_asked(daemon->collector)) {
+    } else if (!collector_is_asked(daemon->collector) &&
+               (!event_pending(daemon->on_poll, EV_TIMEOUT, NULL) ||
+                due_ns < daemon->poll_due_ns)) {
         struct timeval wait = {(time_t)(every_ns / 1000000000u),
                                (suseconds_t)(every_ns % 1000000000u / 1000)};
+        daemon->poll_due_ns = due_ns;
         (void)event_add(daemon->on_poll, &wait);
     }
+}
+
+void figures_want(struct daemon *daemon)
+{
+    uint64_t now_ns = clock_now_ns();
+    if (!is_kept_for_metrics(daemon)) {
+        daemon->metrics_since_ns = now_ns;
+    }
+    daemon->metrics_until_ns = now_ns + WANTED_NS;
+    figures_poll(daemon);
 }
 
 static void on_poll(evutil_socket_t none, short what, void *data)
 {
     struct daemon *daemon = data;
-    uint32_t take = VRAM_TAKE_PROCESSES;
+    uint32_t take;
     (void)none;
     (void)what;
-    if (daemon->promises) {
-        (void)daemon->promises->poll_ns(daemon->promises_data, &take);
+    if (plan(daemon, &take)) {
+        collector_ask(daemon->collector, take);
     }
-    collector_ask(daemon->collector, take | VRAM_TAKE_PROCESSES);
 }
 
 static void on_epoch(evutil_socket_t none, short what, void *data)
@@ -138,6 +210,8 @@ void figures_done(struct daemon *daemon)
 {
     daemon->parking = parking_free(daemon->parking);
     daemon->snapshot = vram_snapshot_unref(daemon->snapshot);
+    daemon->listed = vram_snapshot_unref(daemon->listed);
+    daemon->healthy = vram_snapshot_unref(daemon->healthy);
     if (daemon->on_epoch) {
         event_free(daemon->on_epoch);
     }

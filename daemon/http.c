@@ -132,7 +132,9 @@ static void on_closed(evutil_socket_t fd, short what, void *data)
     struct pollfd poll_fd = {.fd = fd, .events = 0};
     (void)what;
     (void)poll(&poll_fd, 1, 0);
-    if (poll_fd.revents & (POLLHUP | POLLERR)) {
+    /* Over TCP a client that has closed cannot be told from one that would read on: who waits so has gone. */
+    bool has_gone = connection->server->is_remote && connection->phase == WAITING;
+    if (poll_fd.revents & (POLLHUP | POLLERR) || has_gone) {
         connection->closed = true;
     } else {
         /* It may still read: looked at again from time to time. Soon, where its request cannot become whole any more: evhttp
@@ -176,6 +178,10 @@ static void learn_fd(struct connection *connection)
                (count - server->fd_count) * sizeof(struct connection *));
         server->by_fd = by_fd;
         server->fd_count = count;
+    }
+    if (fd >= 0 && server->is_remote) {
+        int on = 1; /* tells of a machine that vanished */
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     }
     if (fd >= 0) {
         connection->fd = fd;
@@ -366,6 +372,16 @@ void http_server_stop(struct http_server *server)
 size_t http_server_connections(const struct http_server *server)
 {
     return server->count;
+}
+
+void http_server_set_remote(struct http_server *server)
+{
+    server->is_remote = true;
+}
+
+void http_server_count(struct http_server *server, struct http_counts *counts)
+{
+    server->counts = counts;
 }
 
 size_t http_server_waiting(const struct http_server *server)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HTTP on a unix socket: requests come in whole, answers are JSON texts or streams of lines. One request per
+ * HTTP on a unix socket, or TCP: requests come in whole, answers are JSON texts or streams of lines. One request per
  * connection. Nothing else in the daemon knows which HTTP library does it.
  *
  * Bounded: 8 KiB of headers, 64 KiB of body, 10 s for a request to arrive and as long for its answer to be taken, and
@@ -37,6 +37,24 @@ void http_server_stop(struct http_server *server);
 
 /* Connections that are open, whatever their state. */
 size_t http_server_connections(const struct http_server *server);
+/* Its clients are no processes of this machine, and http_peer() tells of none. */
+void http_server_set_remote(struct http_server *server);
+bool http_is_remote(const struct http_request *request);
+
+/* How often each route was answered with each status. Routes are those that handlers have named. */
+#define HTTP_COUNTS_MAX 128
+struct http_count {
+    const char *route;
+    int status;
+    uint64_t number;
+};
+struct http_counts {
+    size_t count;
+    struct http_count counts[HTTP_COUNTS_MAX];
+};
+/* Answers are counted there from now on. */
+void http_server_count(struct http_server *server, struct http_counts *counts);
+
 /* Requests that wait for their answers, and streams. */
 size_t http_server_waiting(const struct http_server *server);
 /* Calls `gone` of every request that waits, and answers it with this instead; a stream just ends. */
@@ -46,6 +64,12 @@ void http_server_turn_away(struct http_server *server, int status, const char *j
 
 const char *http_method(const struct http_request *request); /* "GET", "POST", "PATCH", "DELETE" */
 const char *http_path(const struct http_request *request);   /* decoded: "/v1/leases" */
+/* A header of the request, of several the first; NULL: not there. How many there are. */
+const char *http_header(const struct http_request *request, const char *name);
+size_t http_header_count(const struct http_request *request, const char *name);
+/* Under which name it is counted: one of few, and a text that stays. "(other)" where it is not said. */
+void http_set_route(struct http_request *request, const char *route);
+
 /* A query parameter, decoded; of several the first. NULL: not there. */
 const char *http_query(const struct http_request *request, const char *name);
 /* The same as a number: 0, `*ret` untouched where it is not there; -EINVAL: it is none. */
@@ -54,7 +78,7 @@ MUST_CHECK int http_query_number(const struct http_request *request, const char 
 /* Ends with a NUL, and has none within. */
 const char *http_body(const struct http_request *request);
 
-/* Who asks. Belongs to the request. 0; -ESRCH: it has ended; negative errno. */
+/* Who asks. Belongs to the request. 0; -ENOTSOCK: a remote one; -ESRCH: it has ended; negative errno. */
 MUST_CHECK int http_peer(struct http_request *request, const struct peer **ret_peer);
 /* The same, taken over: peer_done() is the caller's. */
 MUST_CHECK int http_take_peer(struct http_request *request, struct peer *ret_peer);
@@ -69,6 +93,11 @@ void http_on_gone(struct http_request *request, http_gone_function gone, void *d
 
 /* Each ends the request; `json` is copied. In a stream that has begun it is the last line, whatever the status. */
 void http_answer(struct http_request *request, int status, const char *json);
+/* The same of a text as it is. */
+void http_answer_text(struct http_request *request, int status, const char *type, const char *text,
+                      size_t length);
+/* A header of the answer, before it. */
+void http_add_header(struct http_request *request, const char *name, const char *value);
 /* `error`: positive errno. `hint` may be NULL. */
 void http_fail(struct http_request *request, int status, const char *code, int error,
                const char *hint, const char *format, ...) PRINTF_LIKE(6, 7);

@@ -27,6 +27,7 @@ struct http_request {
     int peer_result; /* 1: not read yet */
     uint64_t arrived_ns;
     bool begun; /* a stream */
+    const char *route;
     http_gone_function gone;
     void *gone_data;
     struct connection *connection;
@@ -55,6 +56,8 @@ struct http_server {
     http_handler handler;
     void *data;
     size_t connections_max, count, waiting;
+    bool is_remote;
+    struct http_counts *counts;     /* NULL: nobody wants to know */
     struct connections connections; /* oldest first */
     struct connections touched;
     struct connection **by_fd;

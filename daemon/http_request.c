@@ -94,9 +94,38 @@ const char *http_body(const struct http_request *request)
     return request->body;
 }
 
+const char *http_header(const struct http_request *request, const char *name)
+{
+    return evhttp_find_header(evhttp_request_get_input_headers(request->request), name);
+}
+
+size_t http_header_count(const struct http_request *request, const char *name)
+{
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(request->request);
+    size_t count = 0;
+    for (const struct evkeyval *header = headers->tqh_first; header;
+         header = header->next.tqe_next) {
+        count += evutil_ascii_strcasecmp(header->key, name) == 0;
+    }
+    return count;
+}
+
+bool http_is_remote(const struct http_request *request)
+{
+    return request->connection->server->is_remote;
+}
+
+void http_set_route(struct http_request *request, const char *route)
+{
+    request->route = route;
+}
+
 int http_peer(struct http_request *request, const struct peer **ret_peer)
 {
     const struct connection *connection = request->connection;
+    if (connection->server->is_remote) {
+        return -ENOTSOCK; /* of a TCP connection the kernel would tell of a process 0 */
+    }
     if (request->peer_result == 1) {
         request->peer_result =
             peer_read(connection->fd, connection->accepted_ticks, peer_flags(), &request->peer);
@@ -139,11 +168,14 @@ static const char *phrase(int status)
         const char *phrase;
     } phrases[] = {{200, "OK"},
                    {400, "Bad Request"},
+                   {401, "Unauthorized"},
                    {403, "Forbidden"},
                    {404, "Not Found"},
                    {405, "Method Not Allowed"},
                    {409, "Conflict"},
+                   {410, "Gone"},
                    {413, "Content Too Large"},
+                   {421, "Misdirected Request"},
                    {429, "Too Many Requests"},
                    {500, "Internal Server Error"},
                    {503, "Service Unavailable"}};
@@ -155,18 +187,43 @@ static const char *phrase(int status)
     return "Error";
 }
 
-static void add_headers(struct http_request *request)
+void http_add_header(struct http_request *request, const char *name, const char *value)
 {
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(request->request);
-    (void)evhttp_add_header(headers, "Content-Type", "application/json");
-    (void)evhttp_add_header(headers, "Cache-Control", "no-store");
-    (void)evhttp_add_header(headers, "Connection", "close");
+    (void)evhttp_add_header(evhttp_request_get_output_headers(request->request), name, value);
+}
+
+/* A browser that was led here shall do nothing with it. */
+static void add_headers(struct http_request *request, const char *type)
+{
+    http_add_header(request, "Content-Type", type);
+    http_add_header(request, "Cache-Control", "no-store");
+    http_add_header(request, "X-Content-Type-Options", "nosniff");
+    http_add_header(request, "Connection", "close");
+}
+
+static void count_answer(const struct http_request *request, int status)
+{
+    struct http_counts *counts = request->connection->server->counts;
+    const char *route = request->route ? request->route : "(other)";
+    size_t i = 0;
+    while (counts && i < counts->count &&
+           (counts->counts[i].status != status || strcmp(counts->counts[i].route, route) != 0)) {
+        i++;
+    }
+    if (!counts || i == HTTP_COUNTS_MAX) {
+        return;
+    }
+    if (i == counts->count) {
+        counts->counts[counts->count++] = (struct http_count){.route = route, .status = status};
+    }
+    counts->counts[i].number++;
 }
 
 /* The request is answered: what remains is to send it, in so much time. */
-static void finish(struct http_request *request)
+static void finish(struct http_request *request, int status)
 {
     struct connection *connection = request->connection;
+    count_answer(request, status);
     detach(request);
     request_free(request);
     (void)event_add(connection->on_deadline, &http_deadline);
@@ -182,25 +239,37 @@ static void give_up(struct http_request *request)
     connection_touch(connection);
 }
 
-void http_answer(struct http_request *request, int status, const char *json)
+static void send_whole(struct http_request *request, int status, const char *type, const char *text,
+                       size_t length, const char *end)
 {
-    if (request->begun) { /* its status is out already: the answer is the last line */
-        http_line(request, json);
-        http_end(request);
-        return;
-    }
     struct evbuffer *body = evbuffer_new();
-    if (!body || evbuffer_add(body, json, strlen(json)) < 0 || evbuffer_add(body, "\n", 1) < 0) {
+    if (!body || evbuffer_add(body, text, length) < 0 || evbuffer_add(body, end, strlen(end)) < 0) {
         give_up(request);
     } else {
         struct evhttp_request *answered = request->request;
-        add_headers(request);
-        finish(request);
+        add_headers(request, type);
+        finish(request, status);
         evhttp_send_reply(answered, status, phrase(status), body);
     }
     if (body) {
         evbuffer_free(body);
     }
+}
+
+void http_answer(struct http_request *request, int status, const char *json)
+{
+    if (request->begun) { /* its status is out already: the answer is the last line */
+        http_line(request, json);
+        http_end(request);
+    } else {
+        send_whole(request, status, "application/json", json, strlen(json), "\n");
+    }
+}
+
+void http_answer_text(struct http_request *request, int status, const char *type, const char *text,
+                      size_t length)
+{
+    send_whole(request, status, type, text, length, "");
 }
 
 char *http_error_json(const char *code, int error, const char *hint, const char *message)
@@ -246,7 +315,7 @@ void http_line(struct http_request *request, const char *json)
         connection_touch(connection);
     } else {
         if (!request->begun) {
-            add_headers(request);
+            add_headers(request, "application/json");
             evhttp_send_reply_start(request->request, 200, phrase(200));
             request->begun = true;
         }
@@ -261,7 +330,7 @@ void http_end(struct http_request *request)
 {
     if (request->begun) {
         struct evhttp_request *answered = request->request;
-        finish(request);
+        finish(request, 200);
         evhttp_send_reply_end(answered);
     } else {
         give_up(request);

@@ -183,12 +183,6 @@ static struct lease *new_lease(const struct pass *pass, const struct waiter *wai
     return lease;
 }
 
-static uint64_t holder_of(const struct ledger *ledger, uint64_t key)
-{
-    const struct owner *owner = ledger_owner(ledger, key);
-    return owner && owner->leases ? owner->holder : ledger->ops->holder(ledger->data, key);
-}
-
 /* Returns the verdict. Nobody sees the lease before it is written down. */
 static uint32_t grant_new(struct pass *pass, const struct waiter *waiter, struct lease **ret_lease)
 {

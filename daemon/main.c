@@ -7,6 +7,7 @@
 #include "daemon/collector_child.h"
 #include "daemon/daemon.h"
 #include "daemon/history.h"
+#include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/promises.h"
@@ -110,6 +111,7 @@ static void end(struct program *program, const char *why)
     char *json = http_error_json("ending", EAGAIN, "try again: another daemon may be starting",
                                  "vramd is ending");
     http_server_turn_away(daemon->http, 503, json ? json : "{}");
+    listener_stop(daemon, json ? json : "{}");
     free(json);
 }
 
@@ -160,6 +162,7 @@ static void on_hangup(evutil_socket_t number, short what, void *data)
     config_done(&daemon->config);
     take_config(program, &config);
     log_line(LOG_LINE_NOTICE, "the configuration was read again");
+    listener_reload(daemon);
     if (daemon->promises) {
         daemon->promises->reload(daemon->promises_data);
     }
@@ -174,7 +177,8 @@ static bool somebody_knocks(const struct program *program)
 
 static bool is_in_use(const struct daemon *daemon)
 {
-    return http_server_connections(daemon->http) > 0 || collector_is_paused(daemon->collector) ||
+    return http_server_connections(daemon->http) + listener_connections(daemon) > 0 ||
+           collector_is_paused(daemon->collector) ||
            (daemon->promises && daemon->promises->is_busy(daemon->promises_data));
 }
 
@@ -232,6 +236,7 @@ static int make_parts(struct program *program)
         !(daemon->http = http_server_new(daemon->base, connections_max(), api_handle, daemon))) {
         return -ENOMEM;
     }
+    http_server_count(daemon->http, &daemon->http_counts);
     program->on_term = evsignal_new(daemon->base, SIGTERM, on_signal, program);
     program->on_int = evsignal_new(daemon->base, SIGINT, on_signal, program);
     program->on_hup = evsignal_new(daemon->base, SIGHUP, on_hangup, program);
@@ -277,6 +282,7 @@ static int take_place(struct program *program, char *message, size_t size)
 static void free_parts(struct program *program)
 {
     struct daemon *daemon = &program->daemon;
+    listener_close(daemon);
     daemon->http = http_server_free(daemon->http);
     history_close(daemon);
     promises_close(daemon);
@@ -342,6 +348,9 @@ static int choose_place(struct program *program)
     program->daemon.options.is_system = strcmp(program->endpoint.socket, SYSTEM_SOCKET) == 0;
     program->daemon.options.history = program->options.history;
     program->daemon.options.driver = program->options.driver;
+    program->daemon.options.listen = program->options.listen;
+    program->daemon.options.token_file = program->options.token_file;
+    program->daemon.options.config_is_named = program->options.config != NULL;
     program->daemon.options.endpoint = &program->endpoint;
     return 0;
 }
@@ -353,7 +362,8 @@ static void send_rest(struct daemon *daemon)
 {
     uint64_t until_ns = clock_now_ns() + SECOND_NS;
     struct timeval slice = {0, 10000};
-    while (http_server_connections(daemon->http) > 0 && clock_now_ns() < until_ns) {
+    while (http_server_connections(daemon->http) + listener_connections(daemon) > 0 &&
+           clock_now_ns() < until_ns) {
         (void)event_base_loopexit(daemon->base, &slice);
         (void)event_base_dispatch(daemon->base);
     }
@@ -366,6 +376,7 @@ static int serve(struct program *program)
     int r = make_parts(program);
     r = r < 0 ? r : take_place(program, message, sizeof(message));
     r = r < 0 ? r : promises_open(daemon, program->options.forget);
+    r = r < 0 ? r : listener_open(daemon, message, sizeof(message));
     if (r < 0) {
         log_line(LOG_LINE_ERROR, "%s", message);
         ready_tell(program->options.ready_fd, message);

@@ -2,6 +2,7 @@
 #include "daemon/options.h"
 
 #include "common/size.h"
+#include "daemon/gate.h"
 #include "include/vram.h"
 #include <fcntl.h>
 #include <getopt.h>
@@ -17,6 +18,9 @@ static const char help[] =
     "and\n"
     "                    $XDG_RUNTIME_DIR/vram/vram.sock for others\n"
     "  --config FILE     default /etc/vram.conf; read again at SIGHUP\n"
+    "  --listen ADDR     listen on TCP too, for reading only: ADDR:PORT, [ADDR]:PORT, or PORT of\n"
+    "                    127.0.0.1; other machines need a token\n"
+    "  --token-file FILE whose token who reads over TCP must send; nobody else may read the file\n"
     "  --on-demand       end after 60 s (or as configured) without leases,\n"
     "                    waiters and requests\n"
     "  --linger TIME     the same after TIME\n"
@@ -53,6 +57,20 @@ static int parse_history(const char *text, const char **ret_history)
     return -1;
 }
 
+/* Where to listen, and who may read there. -1 or an exit status. */
+static int parse_listen(char option, const char *value, struct options *options)
+{
+    struct gate_address address;
+    if (option == 't') {
+        options->token_file = value;
+        return -1;
+    }
+    options->listen = value;
+    return gate_parse_address(value, &address) == 0
+               ? -1
+               : fail("--listen", value, "is no address such as 127.0.0.1:9464");
+}
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
     static const struct option known[] = {{"driver", required_argument, NULL, 'd'},
@@ -61,8 +79,10 @@ int options_parse(int argc, char **argv, struct options *ret_options)
                                           {"on-demand", no_argument, NULL, 'o'},
                                           {"linger", required_argument, NULL, 'l'},
                                           {"ready-fd", required_argument, NULL, 'r'},
-                                          {"forget", no_argument, NULL, 'f'},
+                                          {"listen", required_argument, NULL, 'n'},
+                                          {"token-file", required_argument, NULL, 't'},
                                           {"history", required_argument, NULL, 'H'},
+                                          {"forget", no_argument, NULL, 'f'},
                                           {"help", no_argument, NULL, 'h'},
                                           {"version", no_argument, NULL, 'v'},
                                           {NULL, 0, NULL, 0}};
@@ -79,6 +99,10 @@ int options_parse(int argc, char **argv, struct options *ret_options)
             break;
         case 'c':
             options.config = optarg;
+            break;
+        case 'n':
+        case 't':
+            status = parse_listen((char)option, optarg, &options);
             break;
         case 'o':
             options.on_demand = true;

@@ -15,6 +15,7 @@ enum status {
 
 struct options {
     const char *driver, *socket, *config; /* NULL: not given */
+    const char *listen, *token_file;      /* likewise */
     int ready_fd;                         /* -1: none */
     bool on_demand;
     uint64_t linger_ns; /* 0: as configured, where it was started on demand; else for ever */

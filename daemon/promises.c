@@ -513,6 +513,7 @@ static const struct promises_ops ops = {
     .take = take_needed,
     .is_busy = is_busy,
     .trouble = trouble,
+    .metrics = promises_metrics,
     .promising_changed = promising_changed,
     .moved = moved,
     .reload = reload,

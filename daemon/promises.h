@@ -11,6 +11,7 @@
  *   promises_history.c  what history hears of them
  *   promises_request.c  what a request says, and who makes it
  *   promises_api.c      the routes below /v1/leases
+ *   promises_metrics.c  leases as metrics
  */
 #ifndef VRAM_DAEMON_PROMISES_H
 #define VRAM_DAEMON_PROMISES_H

@@ -469,7 +469,8 @@ void promises_list(struct daemon *daemon, struct http_request *request)
     if (api_park(daemon, request, answer_list) != 0) {
         return;
     }
-    if (wish.take && parking_add(daemon->parking, request, &wish) == 0) {
+    if (wish.take && !http_is_remote(request) &&
+        parking_add(daemon->parking, request, &wish) == 0) {
         collector_ask(daemon->collector, wish.take);
     } else {
         answer_list(daemon, request, PARKED_EPOCH, NULL);

@@ -4,13 +4,16 @@
 
 #include "daemon/history.h"
 
-static struct history_deal deal_of(const struct promises *promises, const struct deal *deal)
+/* `user`: where the name is kept. */
+static struct history_deal deal_of(const struct promises *promises, const struct deal *deal,
+                                   char user[METRICS_USER_MAX])
 {
     const struct owner_process *owner = owners_find(promises->owners, deal->owner);
+    view_user(deal->uid, user);
     return (struct history_deal){
         .id = deal->id,
         .label = deal->label,
-        .user = view_user(deal->uid),
+        .user = user,
         .pid = owner ? owner->pid : deal->asker,
         .size_bytes = deal->request.size_bytes,
         .since_ns = deal->since_ns,
@@ -20,7 +23,8 @@ static struct history_deal deal_of(const struct promises *promises, const struct
 void promises_tell_queued(struct promises *promises, const struct deal *deal)
 {
     if (promises->daemon->history) {
-        struct history_deal told = deal_of(promises, deal);
+        char user[METRICS_USER_MAX];
+        struct history_deal told = deal_of(promises, deal, user);
         history_lease_queued(promises->daemon, &told);
     }
 }
@@ -29,7 +33,8 @@ static void tell_granted(const struct promises *promises, const struct deal *dea
                          const struct ledger_lease *lease, promises_each_function each, void *data)
 {
     const char *gpus[LEDGER_GPUS];
-    struct history_deal told = deal_of(promises, deal);
+    char user[METRICS_USER_MAX];
+    struct history_deal told = deal_of(promises, deal, user);
     told.size_bytes = lease->size_bytes;
     told.gpus = gpus;
     for (size_t i = 0; i < lease->gpu_count && i < LEDGER_GPUS; i++) {

@@ -7,6 +7,7 @@
 #include "daemon/deal.h"
 #include "daemon/journal.h"
 #include "daemon/members.h"
+#include "daemon/metrics.h"
 #include "daemon/owners.h"
 #include "daemon/promises.h"
 
@@ -30,6 +31,7 @@ struct promises {
     bool tell_again;             /* something changed during it */
     uint64_t *outstanding, *own; /* for promises_fill(), one per GPU */
     size_t figure_room;
+    uint64_t verdicts[METRICS_VERDICTS]; /* how often each was given */
 };
 
 /* ---- promises.c ---- */
@@ -117,9 +119,14 @@ void promises_tell_granted(struct promises *promises, const struct deal *deal,
 char *view_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,
                    const struct ledger_lease *lease, const struct ledger_sum *sum);
 char *view_leases(const struct promises *promises);
-/* A user's name, or number; valid until the next call. */
-const char *view_user(uid_t uid);
+/* The name of a user; the number where there is none. */
+void view_user(uid_t uid, char name[METRICS_USER_MAX]);
+/* CLOCK_MONOTONIC as a date, in nanoseconds since 1970: as of now. */
+uint64_t view_date_of(uint64_t monotonic_ns);
 /* A GPU for people: "GPU 0". */
 const char *view_gpu(const struct promises *promises, const char *uuid, char *text, size_t size);
+
+/* ---- promises_metrics.c ---- */
+int promises_metrics(void *data, struct metrics_leases *into);
 
 #endif

@@ -106,6 +106,9 @@ static void become_lease(struct promises *promises, struct deal *deal)
     }
 }
 
+_Static_assert(LEDGER_UNRECORDED + 1 == METRICS_VERDICTS && LEDGER_SQUEEZED + 1 == METRICS_STATES,
+               "metrics have a series for each");
+
 static void answer(void *data, const char *id, uint32_t verdict, const struct ledger_lease *lease,
                    const struct ledger_sum *sum)
 {
@@ -115,12 +118,14 @@ static void answer(void *data, const char *id, uint32_t verdict, const struct le
         return;
     }
     daemon_changed(promises->daemon);
+    bool failed = verdict == LEDGER_UNRECORDED || (sum && !room_any_usable(sum->rooms, sum->count));
+    promises->verdicts[failed ? (uint32_t)LEDGER_UNRECORDED : verdict]++;
     if (verdict == LEDGER_GRANTED && deal->kind == DEAL_ASKED) {
         become_lease(promises, deal);
     }
     if (verdict == LEDGER_UNRECORDED) {
         fail_unrecorded(promises, deal);
-    } else if (sum && !room_any_usable(sum->rooms, sum->count)) {
+    } else if (failed) {
         send_error(deal, 503, "no_usable_gpu", ENODEV, "`vram doctor` tells what to do",
                    "none of the GPUs asked for can be used");
     } else {

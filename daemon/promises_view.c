@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define USER_KEPT_NS ((uint64_t)60000000000)
+#define USERS_KEPT 64
 
 static const struct vram_gpu *find_gpu(const struct promises *promises, const char *uuid)
 {
@@ -40,29 +41,37 @@ const char *view_gpu(const struct promises *promises, const char *uuid, char *te
     return text;
 }
 
-/* The name of a user; the number where there is none. The last one is kept for a minute: who knows it may be a network
- * away, and every answer and every line of a list has a user. */
-const char *view_user(uid_t uid)
+/* Names are kept for a minute: who knows them may be a network away, and every answer, every line of a list and every
+ * scrape has users. */
+void view_user(uid_t uid, char name[METRICS_USER_MAX])
 {
     static struct {
-        uid_t uid;
         uint64_t until_ns;
-        char name[64];
-    } kept;
+        uid_t uid;
+        char name[METRICS_USER_MAX];
+    } users[USERS_KEPT], *kept;
     uint64_t now_ns = clock_now_ns();
-    if (kept.uid != uid || now_ns >= kept.until_ns) {
+    kept = &users[uid % USERS_KEPT];
+    if (kept->uid != uid || now_ns >= kept->until_ns) {
         char room[1024];
         struct passwd entry, *found = NULL;
         bool named = getpwuid_r(uid, &entry, room, sizeof(room), &found) == 0 && found &&
-                     strlen(entry.pw_name) < sizeof(kept.name);
-        (void)snprintf(kept.name, sizeof(kept.name), "%lu", (unsigned long)uid);
+                     strlen(entry.pw_name) < sizeof(kept->name);
+        (void)snprintf(kept->name, sizeof(kept->name), "%lu", (unsigned long)uid);
         if (named) {
-            (void)text_copy(kept.name, sizeof(kept.name), entry.pw_name);
+            (void)text_copy(kept->name, sizeof(kept->name), entry.pw_name);
         }
-        kept.uid = uid;
-        kept.until_ns = now_ns + USER_KEPT_NS;
+        kept->uid = uid;
+        kept->until_ns = now_ns + USER_KEPT_NS;
     }
-    return kept.name;
+    (void)text_copy(name, METRICS_USER_MAX, kept->name);
+}
+
+static void write_user(struct json *json, uid_t uid)
+{
+    char name[METRICS_USER_MAX];
+    view_user(uid, name);
+    json_text(json, "user", name);
 }
 
 static void write_moment(struct json *json, const char *key, uint64_t ns)
@@ -94,8 +103,7 @@ static void write_members(struct json *json, const struct owner_process *owner)
     json_end_array(json);
 }
 
-/* CLOCK_MONOTONIC as a date: as of now. */
-static uint64_t date_of(uint64_t monotonic_ns)
+uint64_t view_date_of(uint64_t monotonic_ns)
 {
     struct timespec real, monotonic;
     (void)clock_gettime(CLOCK_REALTIME, &real);
@@ -112,7 +120,7 @@ static void write_lease(struct json *json, const char *key, const struct promise
     json_object(json, key);
     json_text(json, "id", lease->id);
     json_number(json, "owner_pid", owner ? (uint64_t)owner->pid : 0);
-    json_text(json, "user", view_user(deal->uid));
+    write_user(json, deal->uid);
     json_text(json, "label", deal->label[0] ? deal->label : NULL);
     json_array(json, "gpus");
     for (size_t i = 0; i < lease->gpu_count; i++) {
@@ -134,7 +142,7 @@ static void write_lease(struct json *json, const char *key, const struct promise
     if (lease->until_ns == LEDGER_NEVER) {
         json_null(json, "until");
     } else {
-        write_moment(json, "until", date_of(lease->until_ns));
+        write_moment(json, "until", view_date_of(lease->until_ns));
     }
     json_text(json, "state", state_name(lease->state));
     json_end_object(json);
@@ -149,7 +157,7 @@ static void write_waiter(struct json *json, const struct promises *promises,
     json_number(json, "position", waiter->position);
     json_text(json, "id", waiter->id);
     json_number(json, "pid", (uint64_t)deal->asker);
-    json_text(json, "user", view_user(deal->uid));
+    write_user(json, deal->uid);
     json_text(json, "label", deal->label[0] ? deal->label : NULL);
     json_number(json, "gpu_count", waiter->gpu_count);
     json_number(json, "size_bytes", waiter->size_bytes);

@@ -733,6 +733,45 @@ VRAM_API VRAM_MUST_CHECK int vram_fit_json(const struct vram_fit *const *fits, s
  */
 VRAM_API VRAM_MUST_CHECK int vram_size_parse(const char *text, uint64_t *ret_bytes);
 
+/* ---- Metrics --------------------------------------------------------------------------------- */
+
+/** How metrics are written; docs/metrics.md lists them. */
+enum vram_metrics_format {
+    VRAM_METRICS_PROMETHEUS = 0,  /**< Prometheus' text format 0.0.4 */
+    VRAM_METRICS_OPENMETRICS = 1, /**< OpenMetrics 1.0 */
+};
+
+struct vram_metrics_options {
+    size_t size;     /**< sizeof(struct vram_metrics_options) */
+    uint32_t format; /**< enum vram_metrics_format */
+    bool stale; /**< the figures are too old to be believed: every GPU is down, and none are told */
+    bool part;  /**< more families will follow: without the mark at OpenMetrics' end */
+    const struct vram_snapshot
+        *processes;               /**< whose process lists count; NULL: the snapshot's own */
+    const uint64_t *margin_bytes; /**< per position; NULL: the default everywhere */
+};
+
+#define VRAM_METRICS_OPTIONS_INIT                                                                  \
+    {                                                                                              \
+        sizeof(struct vram_metrics_options), VRAM_METRICS_PROMETHEUS, false, false, NULL, NULL     \
+    }
+
+/**
+ * The snapshot as metrics: its GPUs and the largest of their processes. What is unknown has no sample.
+ *
+ * @snapshot  NULL: nothing is known of any GPU.
+ * Returns 0 with a NUL-terminated text for free(3); -EINVAL: the options are none; -ENOMEM. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_snapshot_metrics(const struct vram_snapshot *snapshot,
+                                                   const struct vram_metrics_options *options,
+                                                   char **ret_text);
+
+/**
+ * The machine's metrics of now: what the daemon tells, with leases, where one runs for the handle's driver, else those of a
+ * snapshot. Returns 0 with a text as vram_snapshot_metrics(); -EINVAL; else as vram_snapshot_take(). Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_metrics(struct vram *vram, uint32_t format, char **ret_text);
+
 /* ---- The convenience tracker ----------------------------------------------------------------- */
 
 /**

@@ -6,8 +6,8 @@
 #include "lib/daemon_start.h"
 
 #include "common/clock.h"
-#include "common/daemon_path.h"
 #include "common/path.h"
+#include "common/program_path.h"
 #include "common/text.h"
 #include "include/vram.h"
 #include "lib/daemon_call.h"

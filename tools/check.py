@@ -89,7 +89,7 @@ def run_tests(directory, *options, **more):
     return last_line(run(
         sys.executable, ROOT / "tools/run_tests.py", "--quiet", "--build", directory, *options,
         VRAM_BUILD=directory, VRAM=directory / "cli/vram", VRAM_SIM_DIR=directory / "sim",
-        LD_LIBRARY_PATH=directory / "lib", PATH=f"{directory}/cli:{directory}/daemon:{directory}/sim:{os.environ['PATH']}", **more,
+        LD_LIBRARY_PATH=directory / "lib", PATH=f"{directory}/cli:{directory}/daemon:{directory}/top:{directory}/sim:{os.environ['PATH']}", **more,
     ))
 
 
@@ -252,6 +252,16 @@ def step_deb(context):
     )).strip("= ")
 
 
+def step_prometheus(context):
+    """promtool has nothing to say of the metrics, every alert fires where it should, a server scrapes, the dashboard is understood"""
+    program("promtool")
+    program("prometheus")
+    return last_line(run(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ROOT / "tests/prometheus", VRAM_BUILD=context.build,
+        PYTHONDONTWRITEBYTECODE=1,
+    )).strip("= ")
+
+
 def step_pythons(context):
     """the wheel passes the package's tests under every Python from 3.8 on that can be had"""
     tried = []
@@ -259,9 +269,11 @@ def step_pythons(context):
         place = pathlib.Path(directory)
         try:
             wheel = pythons.build_wheel(ROOT, place)
-            for version, program_of_it in pythons.found().items():
+            found = pythons.found()
+            for version, program_of_it in found.items():
                 name = ".".join(map(str, version))
-                said = pythons.try_one(program_of_it, wheel, place / name, ROOT, context.build)
+                full = version in (min(found), max(found))
+                said = pythons.try_one(program_of_it, wheel, place / name, ROOT, context.build, full)
                 if said is None:
                     raise Skip("pytest cannot be installed")
                 tried.append(f"{name}: {re.search(r'[0-9]+ passed', said).group()}")
@@ -373,7 +385,7 @@ def step_arm64(context):
 # The long ones first: steps run side by side.
 STEPS = (
     step_asan, step_deb, step_simulation, step_tidy, step_tsan, step_valgrind, step_clang, step_gcc, step_fuzz, step_musl, step_arm64, step_install,
-    step_pythons,
+    step_pythons, step_prometheus,
     step_documents, step_manuals, step_header, step_symbols, step_format, step_rules, step_shell, step_layers,
 )
 

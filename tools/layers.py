@@ -14,6 +14,7 @@ ALLOWED = {
     "lib/": ("lib/", "common/", "include/vram.h"),
     "sim/": ("sim/", "common/"),
     "cli/": ("cli/", "common/", "include/vram.h"),
+    "top/": ("top/", "cli/", "common/", "include/vram.h"),
     "daemon/": ("daemon/", "common/", "include/vram.h"),
     "python/": ("python/", "include/vram.h"),
     "examples/": (),

@@ -17,6 +17,7 @@ libevent        libevent-dev            libevent-devel      libevent            
 jansson         libjansson-dev          jansson-devel       jansson                 jansson-dev
 inih            libinih-dev             inih-devel          libinih                 inih-dev
 sqlite3         libsqlite3-dev          sqlite-devel        sqlite                  sqlite-dev
+ncursesw        libncurses-dev          ncurses-devel       ncurses                 ncurses-dev
 python          python3,python3-venv    python3             python                  python3
 git             git                     git                 git                     git
 c++             g++                     gcc-c++             gcc                     g++
@@ -78,7 +79,7 @@ has() {
     meson) find_meson ;;
     python) find_python ;;
     clang-format) find_clang_format ;;
-    cmocka | libevent | jansson | inih | sqlite3) pkg-config --exists "$1" 2>/dev/null ;;
+    cmocka | libevent | jansson | inih | ncursesw | sqlite3) pkg-config --exists "$1" 2>/dev/null ;;
     c++) command -v c++ >/dev/null && command -v g++ >/dev/null ;;
     clang-runtime) can_compile clang -fsanitize=address,fuzzer-no-link ;;
     debhelper) command -v dh >/dev/null && command -v dh_python3 >/dev/null && command -v dpkg-buildpackage >/dev/null ;;
@@ -121,6 +122,11 @@ as_root() {
 apt_get() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 "$@" \
         </dev/null >>"$scratch/apt.log" 2>&1
+}
+
+# Fetches Debian packages into the working directory.
+apt_download() {
+    apt-get -qq download "$@" </dev/null >>"$scratch/apt.log" 2>&1
 }
 
 # Installs Debian packages. The lists of packages are fetched where there are none or they are too old.

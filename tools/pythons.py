@@ -10,7 +10,7 @@ import sys
 
 import bounded
 
-TESTS = ("test_abi", "test_drop_in", "test_leases")
+TESTS, FULL = ("test_abi", "test_drop_in"), ("test_leases", "test_snapshots")  # the latter for the oldest and the newest
 PYTEST = "pytest==8.3.4"  # the last that Python 3.8 can run
 OLDEST = (3, 8)
 TELL = "import ensurepip, sys; print(*sys.version_info[:2])"
@@ -46,7 +46,7 @@ def build_wheel(root, directory):
     return wheel
 
 
-def try_one(program, wheel, place, root, build):
+def try_one(program, wheel, place, root, build, full):
     """What pytest says last. None: nothing could be installed, so there is no network."""
     environment = {name: value for name, value in os.environ.items()
                    if name not in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "PYENV_VERSION", "VIRTUAL_ENV")}
@@ -57,7 +57,7 @@ def try_one(program, wheel, place, root, build):
     if bounded.run([*pip, PYTEST], environment, root)[0] != 0:
         return None
     must([*pip, "--no-index", wheel], root, environment)
-    tests = [root / f"tests/python/{name}.py" for name in TESTS]
+    tests = [root / f"tests/python/{name}.py" for name in TESTS + (FULL if full else ())]
     script = "import vram, sys, pytest; assert vram.__file__.startswith(sys.argv[1]); sys.exit(pytest.main(sys.argv[2:]))"
     said = must([python, "-c", script, place, "-q", "-p", "no:cacheprovider", *tests], place, environment)
     return said.strip().splitlines()[-1]

@@ -57,7 +57,7 @@ def check_paths(text, built):
     assert libraries.split(":") == [f"{built}/lib", "/opt/lib"]
     assert packages == f"{built}/meson-uninstalled"
     assert python == f"{ROOT}/python"
-    assert path.startswith(f"{built}/cli:{built}/daemon:{built}/sim:")
+    assert path.startswith(f"{built}/cli:{built}/daemon:{built}/top:{built}/sim:")
 
 
 def test_env_sets_the_paths_from_anywhere(environment, built):

@@ -16,12 +16,14 @@ UNITS = r"(usr/)?lib/systemd/system"
 # Per package what must be there and where anything else may be.
 CONTENTS = {
     "vram": (
-        ("usr/bin/vram", "usr/bin/vramd", "usr/bin/vram-sim", f"{UNITS}/vramd.socket", f"{UNITS}/vramd.service",
+        ("usr/bin/vram", "usr/bin/vramd", "usr/bin/vram-sim", "usr/bin/vram-top", f"{UNITS}/vramd.socket", f"{UNITS}/vramd.service",
          "usr/lib/sysusers.d/vram.conf", "usr/share/man/man1/vram.1.gz", "usr/share/man/man1/vram-fit.1.gz",
          "usr/share/man/man1/vram-sim.1.gz", "usr/share/man/man5/vram-scenario.5.gz",
          "usr/share/man/man5/vram.conf.5.gz", "usr/share/man/man8/vramd.8.gz",
          "usr/share/bash-completion/completions/vram", "usr/share/zsh/vendor-completions/_vram",
          "usr/share/fish/vendor_completions.d/vram.fish", "usr/share/doc/vram/vram.conf",
+         "usr/share/vram/prometheus/vram.rules.yml", "usr/share/vram/prometheus/vram.dashboard.json",
+         "usr/share/vram/prometheus/vram.rules.test.yml",
          f"usr/lib/{TRIPLET}/vram/sim/profiles/rtx4090.scenario",
          f"usr/lib/{TRIPLET}/vram/sim/r550/libnvidia-ml.so.1"),
         rf"usr/(share/(doc/vram|man/man[158])|lib/{TRIPLET}/vram/sim)/",

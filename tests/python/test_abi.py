@@ -69,7 +69,8 @@ def test_structures(compiled, name):
 
 def test_every_structure_that_is_read_is_declared():
     in_header = set(re.findall(r"^struct (vram_\w+) {", BARE, re.M))
-    assert in_header - set(STRUCTURES) == {"vram_promises", "vram_value", "vram_field"}  # for vramd and vram alone
+    not_read = {"vram_promises", "vram_metrics_options", "vram_value", "vram_field"}  # for vramd and vram alone
+    assert in_header - set(STRUCTURES) == not_read
 
 
 @pytest.mark.parametrize("name", STRUCTURES)

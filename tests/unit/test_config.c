@@ -67,6 +67,8 @@ static void test_config__says_everything(void **state)
                                   "\tadmin_group = wheel\r\n"
                                   "max_waiters: 1\r\n"
                                   "max_leases = 65536\r\n"
+                                  "listen = [::1]:9464\ntoken_file = /etc/vram.token\n"
+                                  "public_host = gpu-box gpu.example.org\n"
                                   "linger = 250ms\n"
                                   "history = on\n"
                                   "history_max = 1G");
@@ -76,6 +78,9 @@ static void test_config__says_everything(void **state)
     assert_string_equal(config.admin_group, "wheel");
     assert_int_equal(config.max_waiters, 1);
     assert_int_equal(config.max_leases, 65536);
+    assert_string_equal(config.listen, "[::1]:9464");
+    assert_string_equal(config.token_file, "/etc/vram.token");
+    assert_string_equal(config.public_host, "gpu-box gpu.example.org");
     assert_int_equal(config.linger_ns, SECOND / 4);
     assert_int_equal(config.history, CONFIG_HISTORY_ON);
     assert_int_equal(config.history_max_bytes, GIB);
@@ -208,6 +213,12 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nmax_waiters =", "x.conf:2: max_waiters cannot be ''"},
         {"[daemon]\nmax_waiters = 65537", "x.conf:2: max_waiters cannot be '65537'"},
         {"[daemon]\nmax_leases = 4294967297", "x.conf:2: max_leases cannot be '4294967297'"},
+        {"[daemon]\nlisten = somewhere",
+         "x.conf:2: listen cannot be 'somewhere': it is an address"},
+        {"[daemon]\nlisten = 127.0.0.1:65536", "x.conf:2: listen cannot be"},
+        {"[daemon]\ntoken_file = token",
+         "x.conf:2: token_file cannot be 'token': it is an absolute"},
+        {"[daemon]\npublic_host = a/b", "x.conf:2: public_host cannot be 'a/b'"},
         {"[daemon]\nmax_leases = 1e3", "x.conf:2: max_leases cannot be '1e3'"},
         {"[daemon]\nlinger = soon",
          "x.conf:2: linger cannot be 'soon': it is a duration such as 60s, 5m or 1h"},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/daemon_path.h"
+#include "common/program_path.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -8,8 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define PROGRAM "vramd"
 
 /* Whether "DIRECTORY/NAME" is a program; the name may be empty. */
 static bool is_program(const char *directory, size_t length, const char *name, char *path,
@@ -21,22 +19,27 @@ static bool is_program(const char *directory, size_t length, const char *name, c
            S_ISREG(status.st_mode) && access(path, X_OK) == 0;
 }
 
-int daemon_path(char *path, size_t size)
+int program_path(const char *program, const char *variable, char *path, size_t size)
 {
-    const char *chosen = secure_getenv("VRAM_DAEMON");
+    const char *chosen = variable ? secure_getenv(variable) : NULL;
     if (chosen && chosen[0]) { /* who names one means that one and no other */
         return is_program(chosen, strlen(chosen), "", path, size) ? 0 : -ENOENT;
     }
-    if (is_program(VRAM_BIN_DIR, sizeof(VRAM_BIN_DIR) - 1, PROGRAM, path, size)) {
+    if (is_program(VRAM_BIN_DIR, sizeof(VRAM_BIN_DIR) - 1, program, path, size)) {
         return 0;
     }
     const char *search = secure_getenv("PATH");
     while (search && search[0]) {
         size_t length = strcspn(search, ":");
-        if (is_program(search, length, PROGRAM, path, size)) {
+        if (is_program(search, length, program, path, size)) {
             return 0;
         }
         search += length + (search[length] == ':');
     }
     return -ENOENT;
+}
+
+int daemon_path(char *path, size_t size)
+{
+    return program_path("vramd", "VRAM_DAEMON", path, size);
 }
