@@ -16,8 +16,8 @@ GIB = 1 << 30
 
 @pytest.fixture
 def leases(daemon):
-    """Two leases and two waiters, since 100 seconds."""
-    since = time.strftime("%Y-%m-%dT%H:%M:%S.123456Z", time.gmtime(time.time() - 100))
+    """Two leases and two waiters, since 105 seconds: three digits, whatever is left of this second."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%S.123456Z", time.gmtime(time.time() - 105))
     document = list_object(
         [lease_object(since=since, members=[4242, 5151], attached=["unit:comfyui.service"]),
          lease_object(id="c81e728d9d4c2f63", owner_pid=None, user="root", label=None, size_bytes=6 * GIB,
