@@ -71,21 +71,22 @@ static int parse_listen(char option, const char *value, struct options *options)
                : fail("--listen", value, "is no address such as 127.0.0.1:9464");
 }
 
+static const struct option known[] = {{"driver", required_argument, NULL, 'd'},
+                                      {"socket", required_argument, NULL, 's'},
+                                      {"config", required_argument, NULL, 'c'},
+                                      {"on-demand", no_argument, NULL, 'o'},
+                                      {"linger", required_argument, NULL, 'l'},
+                                      {"ready-fd", required_argument, NULL, 'r'},
+                                      {"listen", required_argument, NULL, 'n'},
+                                      {"token-file", required_argument, NULL, 't'},
+                                      {"history", required_argument, NULL, 'H'},
+                                      {"forget", no_argument, NULL, 'f'},
+                                      {"help", no_argument, NULL, 'h'},
+                                      {"version", no_argument, NULL, 'v'},
+                                      {NULL, 0, NULL, 0}};
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
-    static const struct option known[] = {{"driver", required_argument, NULL, 'd'},
-                                          {"socket", required_argument, NULL, 's'},
-                                          {"config", required_argument, NULL, 'c'},
-                                          {"on-demand", no_argument, NULL, 'o'},
-                                          {"linger", required_argument, NULL, 'l'},
-                                          {"ready-fd", required_argument, NULL, 'r'},
-                                          {"listen", required_argument, NULL, 'n'},
-                                          {"token-file", required_argument, NULL, 't'},
-                                          {"history", required_argument, NULL, 'H'},
-                                          {"forget", no_argument, NULL, 'f'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
     struct options options = {.ready_fd = -1};
     int option, status = -1;
     while (status < 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
