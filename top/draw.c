@@ -6,6 +6,7 @@
 #include "cli/text.h"
 #include "common/buf.h"
 #include "top/pen.h"
+#include "top/terminal.h"
 #include <curses.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -502,7 +503,7 @@ void draw(const struct drawing *drawing, struct model *model)
 
 bool draw_begin(struct drawing *drawing)
 {
-    if (!newterm(NULL, stdout, stdin)) {
+    if (!terminal_is_known() || !newterm(NULL, stdout, stdin)) {
         return false;
     }
     (void)cbreak();
