@@ -54,6 +54,15 @@ const char *figure_percent(const struct screen *screen, uint64_t percent, char t
     return text;
 }
 
+size_t figure_cells(uint64_t bytes, uint64_t total, size_t cells)
+{
+    if (bytes == VRAM_UNKNOWN || bytes == 0) {
+        return 0;
+    }
+    double part = (double)bytes / (double)total * (double)cells;
+    return part < 1 ? 1 : part > (double)cells ? cells : (size_t)(part + 0.5);
+}
+
 const char *figure_age(uint64_t ms, char text[FIGURE_MAX])
 {
     uint64_t seconds = ms / 1000;

@@ -16,6 +16,8 @@ const char *figure_value(const struct screen *screen, struct vram_value value,
 /* "41 °C", "3 %" */
 const char *figure_celsius(const struct screen *screen, uint64_t degrees, char text[FIGURE_MAX]);
 const char *figure_percent(const struct screen *screen, uint64_t percent, char text[FIGURE_MAX]);
+/* How many of a bar's cells an amount takes: in proportion, but at least one where there is any; none where it is unknown. */
+size_t figure_cells(uint64_t bytes, uint64_t total, size_t cells);
 /* "12 s", "3 min": how old something is. */
 const char *figure_age(uint64_t ms, char text[FIGURE_MAX]);
 

@@ -109,16 +109,6 @@ static void add_figures(const struct view *view, const struct figure *figures)
 
 /* ---- The bar --------------------------------------------------------------------------------- */
 
-/* How many of `cells` an amount takes: in proportion, but at least one where there is any. */
-static size_t cells_of(uint64_t bytes, uint64_t total, size_t cells)
-{
-    if (bytes == VRAM_UNKNOWN || bytes == 0) {
-        return 0;
-    }
-    double part = (double)bytes / (double)total * (double)cells;
-    return part < 1 ? 1 : part > (double)cells ? cells : (size_t)(part + 0.5);
-}
-
 static void add_cells(const struct view *view, size_t *cells, size_t count, enum symbol symbol,
                       enum style style)
 {
@@ -142,10 +132,10 @@ static void add_bar(const struct view *view, const struct vram_gpu *gpu)
     size_t width = view->width - INDENT - sizeof("[] 100 % used") + 1, cells = width;
     text_blanks(view->out, INDENT);
     buf_char(view->out, '[');
-    add_cells(view, &cells, cells_of(gpu->used_bytes, total, width), SYMBOL_BAR_USED, style);
-    add_cells(view, &cells, cells_of(gpu->driver_reserved_bytes, total, width), SYMBOL_BAR_DRIVER,
-              STYLE_FAINT);
-    add_cells(view, &cells, cells_of(gpu->outstanding_bytes, total, width), SYMBOL_BAR_PROMISED,
+    add_cells(view, &cells, figure_cells(gpu->used_bytes, total, width), SYMBOL_BAR_USED, style);
+    add_cells(view, &cells, figure_cells(gpu->driver_reserved_bytes, total, width),
+              SYMBOL_BAR_DRIVER, STYLE_FAINT);
+    add_cells(view, &cells, figure_cells(gpu->outstanding_bytes, total, width), SYMBOL_BAR_PROMISED,
               style);
     add_cells(view, &cells, cells, SYMBOL_BAR_FREE, STYLE_FAINT);
     buf_format(view->out, "] %3u %% used\n", percent);

@@ -95,15 +95,6 @@ static enum style style_of(double percent)
     return percent >= FULL_PERCENT ? STYLE_BAD : percent >= MUCH_PERCENT ? STYLE_WARN : STYLE_GOOD;
 }
 
-static size_t cells_of(uint64_t bytes, uint64_t total, size_t cells)
-{
-    if (bytes == VRAM_UNKNOWN || bytes == 0) {
-        return 0;
-    }
-    double part = (double)bytes / (double)total * (double)cells;
-    return part < 1 ? 1 : part > (double)cells ? cells : (size_t)(part + 0.5);
-}
-
 static void draw_bar(struct pen *pen, const struct vram_gpu *gpu, size_t width)
 {
     const struct {
@@ -117,7 +108,7 @@ static void draw_bar(struct pen *pen, const struct vram_gpu *gpu, size_t width)
     size_t left = width;
     pen_text(pen, STYLE_FAINT, "[");
     for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
-        size_t cells = cells_of(parts[i].bytes, gpu->total_bytes, width);
+        size_t cells = figure_cells(parts[i].bytes, gpu->total_bytes, width);
         cells = cells < left ? cells : left;
         pen_symbols(pen, parts[i].faint ? STYLE_FAINT : style,
                     screen_symbol(pen->screen, parts[i].symbol), cells);

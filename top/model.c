@@ -11,7 +11,7 @@ enum { MEANT_MAX = 64 }; /* GPUs that one selector names */
 
 /* ---- What was ------------------------------------------------------------------------------- */
 
-const struct trail *model_trail(const struct model *model, const char *uuid)
+static struct trail *find_trail(const struct model *model, const char *uuid)
 {
     for (size_t i = 0; i < model->trail_count; i++) {
         if (strcmp(model->trails[i].uuid, uuid) == 0) {
@@ -19,6 +19,11 @@ const struct trail *model_trail(const struct model *model, const char *uuid)
         }
     }
     return NULL;
+}
+
+const struct trail *model_trail(const struct model *model, const char *uuid)
+{
+    return find_trail(model, uuid);
 }
 
 uint16_t trail_part(const struct trail *trail, size_t ago)
@@ -29,7 +34,7 @@ uint16_t trail_part(const struct trail *trail, size_t ago)
 
 static int follow_gpu(struct model *model, const struct vram_gpu *gpu)
 {
-    struct trail *trail = (struct trail *)(uintptr_t)model_trail(model, gpu->uuid);
+    struct trail *trail = find_trail(model, gpu->uuid);
     if (!trail) {
         struct trail *grown =
             reallocarray(model->trails, model->trail_count + 1, sizeof(*model->trails));
