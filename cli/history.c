@@ -99,7 +99,7 @@ static void add_bar(struct table *table, const struct past_gpu *gpu, size_t step
                                                                : SYMBOL_BAR_FREE));
     }
     bool known = gpu->used[step] != VRAM_UNKNOWN && gpu->total_bytes != VRAM_UNKNOWN;
-    table_cell(table, known ? bar.data : NULL);
+    table_cell(table, known ? bar.data : "");
     table->failed = table->failed || bar.failed;
 }
 

@@ -98,13 +98,29 @@ static int parse_unix(const char *text, int64_t *ret_ms)
     return 0;
 }
 
+/* "2h ago", "2h" or "-2h". */
+static int parse_ago(const char *text, uint64_t *ret_ns)
+{
+    char duration[MOMENT_MAX];
+    size_t length = strlen(text);
+    bool ago = length > 4 && strcmp(text + length - 4, " ago") == 0;
+    if (!ago) {
+        return duration_parse(text + (text[0] == '-'), ret_ns);
+    }
+    if (length - 4 >= sizeof(duration)) {
+        return -EINVAL;
+    }
+    (void)text_copy_n(duration, sizeof(duration), text, length - 4);
+    return duration_parse(duration, ret_ns);
+}
+
 int moment_parse(const char *text, int64_t now_ms, int64_t *ret_ms)
 {
-    uint64_t ago_ns;
+    uint64_t ago_ns = 0;
     if (text[0] == '@') {
         return parse_unix(text + 1, ret_ms);
     }
-    if (duration_parse(text + (text[0] == '-'), &ago_ns) == 0) {
+    if (strcmp(text, "now") == 0 || parse_ago(text, &ago_ns) == 0) {
         int64_t ago_ms = (int64_t)(ago_ns / MS_NS);
         *ret_ms = ago_ms < now_ms ? now_ms - ago_ms : 0;
         return 0;
@@ -116,9 +132,10 @@ int moment_word(struct cli *cli, const char *text, int64_t now_ms, int64_t *ret_
 {
     char quoted[TEXT_QUOTED_MAX];
     if (moment_parse(text, now_ms, ret_ms) < 0) {
-        return cli_fail(cli, STATUS_USAGE, "usage", NULL,
-                        "%s is no moment; write 03:00, \"2026-11-26 03:00\", 2h (ago) or @SECONDS",
-                        text_quote(text, quoted));
+        return cli_fail(
+            cli, STATUS_USAGE, "usage", NULL,
+            "%s is no moment; write 03:00, \"2026-11-26 03:00\", 2h (ago), now or @SECONDS",
+            text_quote(text, quoted));
     }
     return 0;
 }

@@ -8,7 +8,7 @@
 #define MOMENT_MAX 40
 
 /*
- * "-2h" and "2h": so long ago. "03:00": the last time that it was so late. "2026-11-26", "2026-11-26 03:00:30": then, in the local
+ * "now". "-2h", "2h" and "2h ago": so long ago. "03:00": the last time that it was so late. "2026-11-26", "2026-11-26 03:00:30": then, in the local
  * time zone; with "T" between and "Z" behind: in UTC. "@1764126000": Unix seconds. Milliseconds since 1970. 0; -EINVAL.
  */
 MUST_CHECK int moment_parse(const char *text, int64_t now_ms, int64_t *ret_ms);

@@ -128,6 +128,10 @@ static void add_row(const struct table *table, const struct layout *layout,
             continue;
         }
         size_t columns = text_width(cells[i]);
+        if (columns == 0) {
+            blanks += width + GAP;
+            continue;
+        }
         size_t rest = columns < width ? width - columns : 0;
         bool right = table->columns[i].flags & TABLE_RIGHT;
         text_blanks(out, blanks + (right ? rest : 0));

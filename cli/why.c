@@ -178,7 +178,8 @@ const struct command command_why = {
         "Tells of a moment what was free on each GPU, which processes had grown most in the ten "
         "minutes before, who ended in the minutes around it and with how much, which leases stood, "
         "and what else happened. TIME is a moment: 03:00 (the last time that it was so late), "
-        "\"2026-11-26 03:00\", 2h or -2h (ago), @SECONDS. Without it the last moment is meant at "
+        "\"2026-11-26 03:00\", 2h or \"2h ago\", now, @SECONDS. Without it the last moment is "
+        "meant at "
         "which a GPU was nearly full, or a process ended within seconds of that, which is how an "
         "out-of-memory looks from outside.\n\nIt says only what was recorded. Where no history is "
         "kept it says how to keep one.",

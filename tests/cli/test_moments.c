@@ -23,6 +23,8 @@ static void test_moment__is_read(void **state)
     } known[] = {
         {"2h", NOW_MS - 7200000},
         {"-2h", NOW_MS - 7200000},
+        {"2h ago", NOW_MS - 7200000},
+        {"now", NOW_MS},
         {"90", NOW_MS - 90000},
         {"0s", NOW_MS},
         {"04:00", NOW_MS - 30000},
@@ -48,9 +50,9 @@ static void test_moment__is_read(void **state)
 static void test_moment__is_none(void **state)
 {
     static const char *const texts[] = {
-        "",           "-",         "@",      "@1x",        "@999999999999", "x",
-        "25:00",      "yesterday", "03:00Z", "2026-13-01", "2026-11-26 04", "03:00 ",
-        "1900-01-01", "--2h"};
+        "",           "-",         "@",       "@1x",        "@999999999999", "x",
+        "25:00",      "yesterday", "03:00Z",  "2026-13-01", "2026-11-26 04", "03:00 ",
+        "1900-01-01", "--2h",      "-2h ago", "ago",        " ago",          "2h  ago"};
     (void)state;
     tzset();
     for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {

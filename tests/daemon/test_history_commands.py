@@ -95,7 +95,8 @@ def test_history__is_a_table_with_bars(story):
     lines = told.stdout.splitlines()
     assert lines[0] == "GPU 0  NVIDIA GeForce RTX 4090  24.0 GiB"
     assert lines[1].split() == ["TIME", "USED", "PEAK", "FREE"]
-    assert lines[2].split()[1:] == ["–"] * 4  # before it was started
+    assert lines[2].split()[1:] == ["–"] * 3  # before it was started: no figure, and no bar
+    assert not any(line.endswith(" ") for line in lines)
     shown = [line for line in lines[3:] if "200 MiB" in line]
     assert shown and re.search(r"23\.4 GiB +200 MiB +█*▒+░*$", shown[0])
     assert "there is history since" in told.stderr
