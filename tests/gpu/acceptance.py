@@ -40,7 +40,7 @@ def section_machine(machine, report):
         f"{len(document['gpus'])} GPU(s); under test: {gpu['name']}, {gpu['uuid']}, {gpu['pci']}",
         f"- hypervisor: {'yes' if 'hypervisor' in pathlib.Path('/proc/cpuinfo').read_text() else 'none told'}; first PID "
         f"namespace: {'yes' if os.readlink('/proc/self/ns/pid') == 'pid:[4026531836]' else 'no'}",
-        "", "```", machine.vram("doctor")[1].strip(), "```", "")
+        "", "```", machine.vram("doctor")[1].rstrip(), "```", "")
 
 
 # Title; what runs; about how many seconds it takes on real hardware. The most telling first: what time is left

@@ -80,9 +80,10 @@ class Program:
             self.kill()
         return self.child.returncode
 
-    def begin_to_end(self):
+    def begin_to_end(self, force):
         self.hang_up()
-        self.child.kill()
+        if force:
+            self.child.kill()
 
     def kill(self):
         self.child.kill()
@@ -103,6 +104,8 @@ class Daemon:
         self.machine = machine
 
     def __enter__(self):
+        if not (self.machine.build / "daemon/vramd").exists():
+            raise Failed("vramd was not built")
         self.directory = tempfile.mkdtemp(prefix="vramd-", dir=self.machine.work)
         self.socket = f"{self.directory}/s"
         self.env = dict(self.machine.env, VRAM_SOCKET=self.socket)
@@ -125,11 +128,11 @@ class Daemon:
         self.log.seek(0)
         return self.log.read().strip()
 
-    def begin_to_end(self):
-        self.child.terminate()
+    def begin_to_end(self, force):
+        self.child.kill() if force else self.child.terminate()
 
     def kill(self):
-        self.begin_to_end()
+        self.child.terminate()
         try:
             self.child.wait(10)
         except subprocess.TimeoutExpired:
@@ -270,13 +273,15 @@ class Machine:
         raise Failed(f"NVIDIA's binding fails: {err.strip().splitlines()[-1] if err.strip() else code}")
 
     def end_programs(self):
-        """All at once: each takes the driver a moment, and one that it does not let go must not hold up the rest."""
-        for program in self.programs:
-            program.begin_to_end()
-        deadline = time.monotonic() + 15
-        for program in self.programs:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                program.child.wait(max(deadline - time.monotonic(), 0.01))
+        """All at once, asked first: each takes the driver a moment, and one that it does not let go must not hold up the
+        rest."""
+        for force, seconds in ((False, 10), (True, 5)):
+            for program in self.programs:
+                program.begin_to_end(force)
+            deadline = time.monotonic() + seconds
+            for program in self.programs:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    program.child.wait(max(deadline - time.monotonic(), 0.01))
         self.programs.clear()
 
     def close(self):

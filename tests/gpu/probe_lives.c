@@ -181,18 +181,18 @@ static bool watch_end(const struct probe *probe, pid_t pid, uint64_t floor, doub
 {
     while (probe_now_us() - start < LONGEST_S * 1e6) {
         siginfo_t info = {0};
-        if (!end->gone_us && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-            info.si_pid) {
+        if (end->gone_us <= 0 &&
+            waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
             end->gone_us = probe_now_us() - start;
         }
-        if (!end->memory_us && used_now(probe) <= floor) {
+        if (end->memory_us <= 0 && used_now(probe) <= floor) {
             end->memory_us = probe_now_us() - start;
         }
-        if (!end->list_us && !is_listed(probe, pid)) {
+        if (end->list_us <= 0 && !is_listed(probe, pid)) {
             end->list_us = probe_now_us() - start;
         }
         end->looks++;
-        if (end->gone_us && end->memory_us && end->list_us) {
+        if (end->gone_us > 0 && end->memory_us > 0 && end->list_us > 0) {
             return true;
         }
     }
