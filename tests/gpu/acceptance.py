@@ -30,7 +30,10 @@ SKIPPED = 77
 
 def section_machine(machine, report):
     """What kind of machine this is."""
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
     document = machine.status()
     gpu = machine.gpu(document)
     report.text(
@@ -38,9 +41,14 @@ def section_machine(machine, report):
         f"Python {platform.python_version()}",
         f"- driver {document['driver']['version']} ({document['driver']['kind']}), CUDA {document['driver']['cuda']}, "
         f"{len(document['gpus'])} GPU(s); under test: {gpu['name']}, {gpu['uuid']}, {gpu['pci']}",
-        f"- hypervisor: {'yes' if 'hypervisor' in pathlib.Path('/proc/cpuinfo').read_text() else 'none told'}; first PID "
-        f"namespace: {'yes' if os.readlink('/proc/self/ns/pid') == 'pid:[4026531836]' else 'no'}",
-        "", "```", machine.vram("doctor")[1].rstrip(), "```", "")
+        f"- hypervisor: {'yes' if 'hypervisor' in pathlib.Path('/proc/cpuinfo').read_text() else 'none told'}; "
+        f"first PID namespace: {'yes' if os.readlink('/proc/self/ns/pid') == 'pid:[4026531836]' else 'no'}",
+        "",
+        "```",
+        machine.vram("doctor")[1].rstrip(),
+        "```",
+        "",
+    )
 
 
 # Title; what runs; about how many seconds it takes on real hardware. The most telling first: what time is left
@@ -83,7 +91,7 @@ def run_section(machine, report, title, section, seconds):
     signal.setitimer(signal.ITIMER_REAL, max(min(machine.left(), 3 * seconds + 20), 1))
     try:
         section(machine, report)
-    except Failed as failure:
+    except Failed as failure:  # what a section could tell
         report.fail(str(failure))
     except OutOfTime:
         report.fail("its time is over")
@@ -100,11 +108,15 @@ def run_section(machine, report, title, section, seconds):
 
 def options():
     parser = argparse.ArgumentParser(prog="./dev gpu", description="The acceptance test for real hardware.")
-    parser.add_argument("--driver", default="nvml", help="nvml (the default), nvml:/path/to/library, or sim:NAME for a rehearsal")
+    parser.add_argument(
+        "--driver", default="nvml", help="nvml (the default), nvml:/path/to/library, or sim:NAME for a rehearsal"
+    )
     parser.add_argument("--report", help="write the report to this file too, as it grows")
     parser.add_argument("--redact", action="store_true", help="leave the UUIDs out")
     parser.add_argument("--seconds", type=float, default=240, help="how long it may take in all (240)")
-    parser.add_argument("--only", action="append", metavar="TITLE", help="only sections whose titles contain this; repeatable")
+    parser.add_argument(
+        "--only", action="append", metavar="TITLE", help="only sections whose titles contain this; repeatable"
+    )
     parser.add_argument("--build", default=os.environ.get("VRAM_BUILD", str(ROOT / "build")), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -115,8 +127,12 @@ def main():
     signal.signal(signal.SIGALRM, ring)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     kind = "a rehearsal on the simulated driver" if machine.simulated else "real hardware"
-    report = Report(f"vram on {kind}", chosen.report, chosen.redact,
-                    [f"{path}/" for path in (machine.work, str(machine.build), str(ROOT), os.path.expanduser("~"))])
+    report = Report(
+        f"vram on {kind}",
+        chosen.report,
+        chosen.redact,
+        [f"{path}/" for path in (machine.work, str(machine.build), str(ROOT), os.path.expanduser("~"))],
+    )
     try:
         if not machine.find_gpu():
             print("gpu: skipped, no GPU here has memory of its own")
@@ -125,12 +141,20 @@ def main():
             if not chosen.only or any(word.lower() in title.lower() for word in chosen.only):
                 run_section(machine, report, title, section, seconds)
         if machine.simulated:
-            report.left_out.append("what only hardware can tell: on the simulated driver every duration is the simulation's own")
+            report.left_out.append(
+                "what only hardware can tell: on the simulated driver every duration is the simulation's own"
+            )
         report.write()
+    except Failed as failure:
+        print(f"gpu: {failure}", file=sys.stderr)
+        return 1
     finally:
         machine.close()
-    print(f"\ngpu: {report.checks} statements checked, {len(report.differences)} differ, {len(report.failures)} sections not finished, "
-          f"{len(report.left_out)} things left out")
+    print(
+        f"\ngpu: {report.checks} statements checked, {len(report.differences)} differ, "
+        f"{len(report.failures)} sections not finished, "
+        f"{len(report.left_out)} things left out"
+    )
     for difference in report.differences:
         print("gpu: " + report.clean("{}: {}: expected {}, seen {}".format(*difference)))
     return report.status

@@ -29,15 +29,24 @@ def follow(machine, report, program, way, size):
     before = machine.gpu()
     program.must(f"{way} {size}")
     during = machine.gpu()
-    used, own = (during["used_bytes"] - before["used_bytes"], holding(during, program.pid) - holding(before, program.pid))
+    used, own = (
+        during["used_bytes"] - before["used_bytes"],
+        holding(during, program.pid) - holding(before, program.pid),
+    )
     apart = during["unattributed_bytes"] - before["unattributed_bytes"]
     what, slack = f"{way} {mib(size)}", GRAIN + size // 1000 if way == "plain" else POOL_GRAIN
     low, high = size - GRAIN, size + slack
     report.expect(f"growth of used, {what}", f"{mib(size)} or a little more", mib(used), low <= used <= high)
     if way == "managed":
-        report.expect(f"growth of the process, {what}", "about nothing: managed memory is nobody's", mib(own), own <= POOL_GRAIN)
-        report.expect(f"growth of unattributed, {what}", f"about {mib(size)}", mib(apart),
-                      size - POOL_GRAIN <= apart <= size + POOL_GRAIN)
+        report.expect(
+            f"growth of the process, {what}", "about nothing: managed memory is nobody's", mib(own), own <= POOL_GRAIN
+        )
+        report.expect(
+            f"growth of unattributed, {what}",
+            f"about {mib(size)}",
+            mib(apart),
+            size - POOL_GRAIN <= apart <= size + POOL_GRAIN,
+        )
     else:
         report.expect(f"growth of the process, {what}", f"{mib(size)} or a little more", mib(own), low <= own <= high)
     asked = listed_by_ps(machine, program.pid)
@@ -66,8 +75,12 @@ def fit_is_right(machine, report, what, gpu):
     for size in (room, room + 1):
         code, _, _ = machine.vram("fit", f"{size}B", "--margin", f"{margin}B", "--gpu", machine.uuid)
         answers.append(code)
-    report.expect(f"vram fit of the headroom and of a byte more, {what}", "exit statuses 0 and 1", answers,
-                  answers in ([0, 1], [0, 5]))
+    report.expect(
+        f"vram fit of the headroom and of a byte more, {what}",
+        "exit statuses 0 and 1",
+        answers,
+        answers in ([0, 1], [0, 5]),
+    )
 
 
 def section(machine, report):
@@ -87,7 +100,12 @@ def what_fits_is_had(machine, report):
         room = machine.gpu()["free_bytes"] - SPARE
         code, _, _ = machine.vram("fit", f"{room}B", "--margin", f"{SPARE}B", "--gpu", machine.uuid)
         answer = program.say(f"plain {room}")
-        report.expect(f"what fits ({mib(room)}) can be allocated", "0, ok plain", f"{code}, {answer}", (code, answer) == (0, "ok plain"))
+        report.expect(
+            f"what fits ({mib(room)}) can be allocated",
+            "0, ok plain",
+            f"{code}, {answer}",
+            (code, answer) == (0, "ok plain"),
+        )
         figures.agree(machine, report, "with almost all allocated")
 
 
@@ -103,13 +121,20 @@ def section_processes(machine, report):
     figures.agree(machine, report, "with two programs")
     code, out, _ = machine.vram("ps", "--json")
     order = [process["pid"] for process in json.loads(out)["processes"] if process["pid"] in (first.pid, second.pid)]
-    report.expect("vram ps lists the larger first", "second, first",
-                  ", ".join("first" if pid == first.pid else "second" for pid in order), order == [second.pid, first.pid])
+    report.expect(
+        "vram ps lists the larger first",
+        "second, first",
+        ", ".join("first" if pid == first.pid else "second" for pid in order),
+        order == [second.pid, first.pid],
+    )
     second.kill()
     gpu = wait_for(machine, lambda gpu: holding(gpu, second.pid) == 0)
-    report.expect("the killed program is not listed, the other is", f"0, {mib(size)} and its context",
-                  f"{mib(holding(gpu, second.pid))}, {mib(holding(gpu, first.pid))}",
-                  holding(gpu, second.pid) == 0 and holding(gpu, first.pid) >= size)
+    report.expect(
+        "the killed program is not listed, the other is",
+        f"0, {mib(size)} and its context",
+        f"{mib(holding(gpu, second.pid))}, {mib(holding(gpu, first.pid))}",
+        holding(gpu, second.pid) == 0 and holding(gpu, first.pid) >= size,
+    )
     first.end()
     gpu = wait_for(machine, lambda gpu: gpu["used_bytes"] <= quiet)
     report.expect("used after both have ended", mib(quiet), mib(gpu["used_bytes"]), gpu["used_bytes"] <= quiet)
@@ -135,6 +160,10 @@ def sums(machine, report):
             gpu = machine.gpu()
             known = sum(process["used_bytes"] or 0 for process in gpu["processes"])
             rows.append([count, mib(gpu["used_bytes"]), mib(known), mib(gpu["used_bytes"] - known)])
-            report.expect(f"unattributed, {count} allocations", mib(max(gpu["used_bytes"] - known, 0)), mib(gpu["unattributed_bytes"]))
+            report.expect(
+                f"unattributed, {count} allocations",
+                mib(max(gpu["used_bytes"] - known, 0)),
+                mib(gpu["unattributed_bytes"]),
+            )
     report.text("Allocations of 16 MiB in one process:", "")
     report.table(["allocations", "used", "sum of processes", "used − sum"], rows)

@@ -15,13 +15,23 @@ def section_start(machine, report):
     rows = []
     for number, row in enumerate(again):
         firsts = sorted(life[number]["first_us"] for life in fresh)
-        rows.append([row["what"], f"{firsts[len(firsts) // 2]:.0f}", f"{firsts[-1]:.0f}", f"{row['p50_us']:.0f}", f"{row['p99_us']:.0f}"])
+        rows.append(
+            [
+                row["what"],
+                f"{firsts[len(firsts) // 2]:.0f}",
+                f"{firsts[-1]:.0f}",
+                f"{row['p50_us']:.0f}",
+                f"{row['p99_us']:.0f}",
+            ]
+        )
     report.text("µs. Cold would be without persistence mode, a setting that is only read here.", "")
     report.table(["", "new process, median", "largest", "again in one process, median", "99 %"], rows)
 
 
 def measure(machine):
-    return {row["call"]: row for row in machine.probe("latency", machine.scale(300, 5), machine.scale(250, 20), timeout=20)}
+    return {
+        row["call"]: row for row in machine.probe("latency", machine.scale(300, 5), machine.scale(250, 20), timeout=20)
+    }
 
 
 def room_for(machine, count):
@@ -29,7 +39,9 @@ def room_for(machine, count):
     context = machine.scale(600 * MIB, 300 * MIB)
     text = pathlib.Path("/proc/meminfo").read_text()
     host = next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("MemAvailable"))
-    return max(0, min(count, (machine.gpu()["free_bytes"] - 2 * GIB) // context, machine.scale(host // (400 * MIB), count)))
+    return max(
+        0, min(count, (machine.gpu()["free_bytes"] - 2 * GIB) // context, machine.scale(host // (400 * MIB), count))
+    )
 
 
 def loaded(machine, programs):
@@ -63,19 +75,38 @@ def section_latency(machine, report):
     rows = []
     for call in conditions[0][1]:
         cells = [found[call] for _, found in conditions]
-        rows.append([f"`{call}`", *(f"{cell['p50_us']:.1f} / {cell['p99_us']:.1f}" if cell["code"] == 0 else f"code {cell['code']}"
-                                    for cell in cells)])
-    report.text("Median / 99th percentile in µs of up to 300 calls, by the number of CUDA programs that have a context; busy: one of "
-                "them fills memory all the time.", "")
+        rows.append(
+            [
+                f"`{call}`",
+                *(
+                    f"{cell['p50_us']:.1f} / {cell['p99_us']:.1f}" if cell["code"] == 0 else f"code {cell['code']}"
+                    for cell in cells
+                ),
+            ]
+        )
+    report.text(
+        "Median / 99th percentile in µs of up to 300 calls, by the number of CUDA programs that have a context; busy: "
+        "one of them fills memory all the time.",
+        "",
+    )
     report.table(["call", *(name for name, _ in conditions)], rows)
 
 
 def section_threads(machine, report):
     rows = []
     for threads in (1, 8):
-        row, = machine.probe("threads", threads, machine.scale(1000, 100))
-        rows.append([threads, row["failures"], row["torn"], f"{row['pairs_per_s']:.0f}", f"{row['p50_us']:.1f}", f"{row['p99_us']:.1f}",
-                     f"{row['max_us']:.1f}"])
+        (row,) = machine.probe("threads", threads, machine.scale(1000, 100))
+        rows.append(
+            [
+                threads,
+                row["failures"],
+                row["torn"],
+                f"{row['pairs_per_s']:.0f}",
+                f"{row['p50_us']:.1f}",
+                f"{row['p99_us']:.1f}",
+                f"{row['max_us']:.1f}",
+            ]
+        )
         report.expect(f"failed calls, {threads} threads", 0, row["failures"])
         report.expect(f"answers in which used + free + reserved is not the total, {threads} threads", 0, row["torn"])
     report.text("A memory query and a process list, over and over:", "")

@@ -19,9 +19,12 @@ def section_programs(machine, report):
         report.leave_out("whole programs", "tests/bench is not built")
         return
     vram = [f"{machine.build}/cli/vram", "--driver", machine.driver]
-    commands = {"bare C program": [f"{machine.build}/tests/bench/bare", machine.library],
-                "vram status --json": [*vram, "status", "--json"], "vram status": [*vram, "status"],
-                "vram fit": [*vram, "fit", "1M"]}
+    commands = {
+        "bare C program": [f"{machine.build}/tests/bench/bare", machine.library],
+        "vram status --json": [*vram, "status", "--json"],
+        "vram status": [*vram, "status"],
+        "vram fit": [*vram, "fit", "1M"],
+    }
     if not machine.simulated and shutil.which("nvidia-smi"):
         commands["nvidia-smi"] = ["nvidia-smi"]
         commands["nvidia-smi --query-gpu"] = ["nvidia-smi", "--query-gpu=memory.used,memory.free", "--format=csv"]
@@ -32,11 +35,25 @@ def section_programs(machine, report):
         raise Failed(err.strip())
     found = {name: [float(cell) for cell in line.split()] for name, line in zip(commands, out.splitlines())}
     bare = found["bare C program"]
-    report.text("One GPU, one CUDA program on it; medians of runs that take turns. Budget of `vram status --json`: 1.2 × the bare one's "
-                "time, 1.5 × its memory.", "")
-    report.table(["program", "ms", "× bare", "MiB peak", "× bare", "runs"],
-                 [[f"`{name}`", f"{us / 1e3:.2f}", f"{us / bare[0]:.2f}", f"{kib / 1024:.1f}", f"{kib / bare[1]:.2f}", f"{runs:.0f}"]
-                  for name, (us, kib, runs) in found.items()])
+    report.text(
+        "One GPU, one CUDA program on it; medians of runs that take turns. Budget of `vram status --json`: "
+        "1.2 × the bare one's time, 1.5 × its memory.",
+        "",
+    )
+    report.table(
+        ["program", "ms", "× bare", "MiB peak", "× bare", "runs"],
+        [
+            [
+                f"`{name}`",
+                f"{us / 1e3:.2f}",
+                f"{us / bare[0]:.2f}",
+                f"{kib / 1024:.1f}",
+                f"{kib / bare[1]:.2f}",
+                f"{runs:.0f}",
+            ]
+            for name, (us, kib, runs) in found.items()
+        ],
+    )
     snapshots(machine, report)
 
 
@@ -49,8 +66,10 @@ def snapshots(machine, report):
         raise Failed(f"snapshot ends with {code}: {err.strip()}")
     bare, known, first, processes = (float(word) for word in out.split())
     report.text("One snapshot in a program that runs on, µs in the median:", "")
-    report.table(["processes", "bare calls", "snapshot", "over", "a new handle's first"],
-                 [[f"{processes:.0f}", f"{bare:.1f}", f"{known:.1f}", f"{known - bare:.1f}", f"{first:.1f}"]])
+    report.table(
+        ["processes", "bare calls", "snapshot", "over", "a new handle's first"],
+        [[f"{processes:.0f}", f"{bare:.1f}", f"{known:.1f}", f"{known - bare:.1f}", f"{first:.1f}"]],
+    )
 
 
 # ---- vramd ---------------------------------------------------------------------------------------
@@ -60,16 +79,22 @@ def section_grants(machine, report):
     """From the request, the release or the SIGKILL to the answer."""
     grant = f"{machine.build}/tests/bench/grant"
     with Daemon(machine) as daemon:
-        code, out, err = machine.run(grant, "ask", daemon.socket, machine.scale(60, 5), machine.library, env=daemon.env, timeout=30)
+        code, out, err = machine.run(
+            grant, "ask", daemon.socket, machine.scale(60, 5), machine.library, env=daemon.env, timeout=30
+        )
         if code != 0:
             raise Failed(f"grant ask ends with {code}: {err.strip()}")
         library, library_99, connected, connected_99, driver = (float(word) for word in out.split())
         report.text("Request to answer, µs; the driver's calls of one settled sample alone in the last column.", "")
-        report.table(["library", "99 %", "connected", "99 %", "driver"], [[library, library_99, connected, connected_99, driver]])
+        report.table(
+            ["library", "99 %", "connected", "99 %", "driver"], [[library, library_99, connected, connected_99, driver]]
+        )
         size = (machine.gpu()["free_bytes"] - SPARE) * 6 // 10
         rows = []
         for how in ("release", "kill"):
-            code, out, err = machine.run(grant, "wake", daemon.socket, machine.scale(25, 5), 8, how, size, env=daemon.env, timeout=30)
+            code, out, err = machine.run(
+                grant, "wake", daemon.socket, machine.scale(25, 5), 8, how, size, env=daemon.env, timeout=30
+            )
             if code != 0:
                 raise Failed(f"grant wake {how} ends with {code}: {err.strip()}")
             rows.append([how if how == "release" else "SIGKILL of the holder", *out.split()])

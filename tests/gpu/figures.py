@@ -50,20 +50,33 @@ def agree(machine, report, when):
     ours, reference, (before, after) = found
     gpu, memory, older = machine.gpu(ours), after["memory"], after["memory_v1"]
     pairs = [
-        ("uuid", after["uuid"], gpu["uuid"]), ("name", after["name"], gpu["name"]), ("pci", after["pci"], gpu["pci"]),
-        ("total_bytes", memory["total"], gpu["total_bytes"]), ("used_bytes", memory["used"], gpu["used_bytes"]),
+        ("uuid", after["uuid"], gpu["uuid"]),
+        ("name", after["name"], gpu["name"]),
+        ("pci", after["pci"], gpu["pci"]),
+        ("total_bytes", memory["total"], gpu["total_bytes"]),
+        ("used_bytes", memory["used"], gpu["used_bytes"]),
         ("free_bytes", memory["free"], gpu["free_bytes"]),
         ("driver_reserved_bytes", memory["reserved"], gpu["driver_reserved_bytes"]),
-        ("processes", {int(pid): used for pid, used in after["processes"].items()},
-         {process["pid"]: process["used_bytes"] for process in gpu["processes"] or []}),
+        (
+            "processes",
+            {int(pid): used for pid, used in after["processes"].items()},
+            {process["pid"]: process["used_bytes"] for process in gpu["processes"] or []},
+        ),
         ("driver version", reference["version"], ours["driver"]["version"]),
         ("driver errors", [], ours["errors"]),
     ]
     if isinstance(reference["cuda"], int):
-        pairs.append(("CUDA version", f"{reference['cuda'] // 1000}.{reference['cuda'] % 1000 // 10}", ours["driver"]["cuda"]))
+        pairs.append(
+            ("CUDA version", f"{reference['cuda'] // 1000}.{reference['cuda'] % 1000 // 10}", ours["driver"]["cuda"])
+        )
     if "code" not in older and memory["reserved"] is not None:
-        pairs.append(("the old query's used, which includes the reserve", older["used"],
-                      gpu["used_bytes"] + gpu["driver_reserved_bytes"]))
+        pairs.append(
+            (
+                "the old query's used, which includes the reserve",
+                older["used"],
+                gpu["used_bytes"] + gpu["driver_reserved_bytes"],
+            )
+        )
     if isinstance(after["mig_mode"], list):
         pairs.append(("divided into MIG instances", after["mig_mode"][0], int(gpu["memory_kind"] == "mig")))
     good = [report.expect(f"{what}, {when}", expected, seen) for what, expected, seen in pairs]
@@ -71,9 +84,13 @@ def agree(machine, report, when):
     good.append(report.expect(f"used + free + reserved, {when}", gpu["total_bytes"], sums))
     for name, key, tolerance in (("temperature", "temperature_c", 2), ("utilization", "utilization_percent", 10)):
         readings = [before[name], after[name]]
-        good.append(report.expect(f"{key}, {when}", f"{readings} ± {tolerance}", gpu[key], near(gpu[key], readings, tolerance)))
-    report.text(f"- {when}: {sum(good)} of {len(good)} figures are the binding's (used {gpu['used_bytes']} B, free "
-                f"{gpu['free_bytes']} B, {len(gpu['processes'] or [])} processes)")
+        good.append(
+            report.expect(f"{key}, {when}", f"{readings} ± {tolerance}", gpu[key], near(gpu[key], readings, tolerance))
+        )
+    report.text(
+        f"- {when}: {sum(good)} of {len(good)} figures are the binding's (used {gpu['used_bytes']} B, free "
+        f"{gpu['free_bytes']} B, {len(gpu['processes'] or [])} processes)"
+    )
 
 
 def smi(machine, what, fields):
@@ -84,10 +101,21 @@ def smi(machine, what, fields):
 
 def agree_with_smi(machine, report, when):
     if machine.simulated or not shutil.which("nvidia-smi"):
-        report.leave_out(f"nvidia-smi, {when}", "it reads no simulated driver" if machine.simulated else "it is not installed")
+        report.leave_out(
+            f"nvidia-smi, {when}", "it reads no simulated driver" if machine.simulated else "it is not installed"
+        )
         return
-    fields = ["uuid", "name", "driver_version", "memory.total", "memory.used", "memory.free", "memory.reserved",
-              "temperature.gpu", "utilization.gpu"]
+    fields = [
+        "uuid",
+        "name",
+        "driver_version",
+        "memory.total",
+        "memory.used",
+        "memory.free",
+        "memory.reserved",
+        "temperature.gpu",
+        "utilization.gpu",
+    ]
     rows = smi(machine, "gpu", fields)
     ours = machine.status()
     gpu = machine.gpu(ours)
@@ -95,16 +123,32 @@ def agree_with_smi(machine, report, when):
     if row is None:
         report.leave_out(f"nvidia-smi, {when}", "it does not answer for this GPU")
         return
-    good = [report.expect(f"nvidia-smi's name, {when}", row[1], gpu["name"]),
-            report.expect(f"nvidia-smi's driver version, {when}", row[2], ours["driver"]["version"])]
-    for field, key, text in zip(fields[3:7], ("total_bytes", "used_bytes", "free_bytes", "driver_reserved_bytes"), row[3:7]):
+    good = [
+        report.expect(f"nvidia-smi's name, {when}", row[1], gpu["name"]),
+        report.expect(f"nvidia-smi's driver version, {when}", row[2], ours["driver"]["version"]),
+    ]
+    for field, key, text in zip(
+        fields[3:7], ("total_bytes", "used_bytes", "free_bytes", "driver_reserved_bytes"), row[3:7]
+    ):
         if text.isdigit():  # it rounds some figures up and some down
-            good.append(report.expect(f"{key} within a MiB of nvidia-smi's {field}, {when}", f"{text} MiB", mib(gpu[key]),
-                                      gpu[key] is not None and abs(gpu[key] - int(text) * MIB) <= MIB))
+            good.append(
+                report.expect(
+                    f"{key} within a MiB of nvidia-smi's {field}, {when}",
+                    f"{text} MiB",
+                    mib(gpu[key]),
+                    gpu[key] is not None and abs(gpu[key] - int(text) * MIB) <= MIB,
+                )
+            )
     for field, key, text, tolerance in zip(fields[7:], ("temperature_c", "utilization_percent"), row[7:], (2, 10)):
         if text.isdigit():
-            good.append(report.expect(f"nvidia-smi's {field}, {when}", f"{text} ± {tolerance}", gpu[key],
-                                      near(gpu[key], [int(text)], tolerance)))
+            good.append(
+                report.expect(
+                    f"nvidia-smi's {field}, {when}",
+                    f"{text} ± {tolerance}",
+                    gpu[key],
+                    near(gpu[key], [int(text)], tolerance),
+                )
+            )
     apps = smi(machine, "compute-apps", ["gpu_uuid", "pid", "used_memory"])
     listed = {int(app[1]): int(app[2]) for app in apps or [] if app[0] == gpu["uuid"] and app[2].isdigit()}
     known = {process["pid"]: process["used_bytes"] for process in gpu["processes"] or []}

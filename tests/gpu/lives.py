@@ -17,24 +17,53 @@ def spread(values):
 def section_lag(machine, report):
     """Between the beginning of the end (end of input, SIGKILL) and the moments at which it is over."""
     large = (machine.gpu()["free_bytes"] - SPARE) // 2 // MIB * MIB
-    rows = []
+    rows, readings = [], []
     for how, size, rounds in (("exit", GIB, 12), ("kill", GIB, 12), ("exit", large, 4), ("kill", large, 4)):
         if machine.left() < 30:
             report.leave_out(f"{how} with {mib(size)}", "the time is over")
             continue
-        ends = machine.probe("lag", how, machine.scale(rounds, 2), 2, *machine.cuda_words("context", "plain", size), timeout=40)
+        ends = machine.probe(
+            "lag", how, machine.scale(rounds, 2), 2, *machine.cuda_words("context", "plain", size), timeout=40
+        )
         good = [end for end in ends if end["good"]]
         report.expect(f"ends that were seen, {how} with {mib(size)}", len(ends), len(good))
         if not good:
             continue
         after = [end["memory_us"] - end["gone_us"] for end in good]
         listed = [end["list_us"] - end["gone_us"] for end in good]
-        rows.append([f"{'SIGKILL' if how == 'kill' else 'exit'}, {mib(size)}", len(good), *(spread([end[key] for end in good]) for key in (
-            "gone_us", "list_us", "memory_us")), spread(listed), spread(after), f"{sum(value > 0 for value in after)}"])
-    report.text("Smallest / median / largest, in ms since the end began; then since the process could be reaped, negative where it was "
-                "over before that.", "")
-    report.table(["", "readings", "reapable", "unlisted", "memory free", "unlisted − reapable", "free − reapable",
-                  "free only afterwards"], rows)
+        rows.append(
+            [
+                f"{'SIGKILL' if how == 'kill' else 'exit'}, {mib(size)}",
+                len(good),
+                *(spread([end[key] for end in good]) for key in ("gone_us", "list_us", "memory_us")),
+                spread(listed),
+                spread(after),
+                f"{sum(value > 0 for value in after)}",
+            ]
+        )
+        readings.append(
+            f"- free − reapable, {how} with {mib(size)}, all readings: "
+            + ", ".join(f"{value / 1e3:.2f}" for value in sorted(after))
+        )
+    report.text(
+        "Smallest / median / largest, in ms since the end began; then since the process could be reaped, negative "
+        "where it was over before that.",
+        "",
+    )
+    report.table(
+        [
+            "",
+            "readings",
+            "reapable",
+            "unlisted",
+            "memory free",
+            "unlisted − reapable",
+            "free − reapable",
+            "free only afterwards",
+        ],
+        rows,
+    )
+    report.text(*readings, "")
 
 
 def section_namespace(machine, report):
@@ -62,11 +91,21 @@ def section_namespace(machine, report):
     report.expect("our program, outside", [program.pid], hidden)
     report.expect("pids that are seen from inside", "none of a process outside", seen, program.pid not in seen)
     known = sum(process["used_bytes"] or 0 for process in inside["processes"] or [])
-    report.expect("unattributed, seen from inside", mib(inside["used_bytes"] - known), mib(inside["unattributed_bytes"]))
-    report.text(f"- outside {len(outside['processes'])} processes, inside {len(seen)}; unattributed outside "
-                f"{mib(outside['unattributed_bytes'])}, inside {mib(inside['unattributed_bytes'])}",
-                "- the driver's own lists, inside: " + ", ".join(f"{row['call'].removeprefix('nvmlDeviceGet')} {row['count']}" for row in raw),
-                "- `vram ps` inside says:", "", "```", (listing + remarks).strip(), "```", "")
+    report.expect(
+        "unattributed, seen from inside", mib(inside["used_bytes"] - known), mib(inside["unattributed_bytes"])
+    )
+    report.text(
+        f"- outside {len(outside['processes'])} processes, inside {len(seen)}; unattributed outside "
+        f"{mib(outside['unattributed_bytes'])}, inside {mib(inside['unattributed_bytes'])}",
+        "- the driver's own lists, inside: "
+        + ", ".join(f"{row['call'].removeprefix('nvmlDeviceGet')} {row['count']}" for row in raw),
+        "- `vram ps` inside says:",
+        "",
+        "```",
+        (listing + remarks).strip(),
+        "```",
+        "",
+    )
 
 
 def machine_list(machine, words):

@@ -30,8 +30,13 @@ class Program:
 
     def __init__(self, machine, words, env):
         self.machine, self.rest = machine, b""
-        self.child = subprocess.Popen([str(word) for word in words], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=subprocess.PIPE)
+        self.child = subprocess.Popen(
+            [str(word) for word in words],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         machine.programs.append(self)
 
     @property
@@ -114,7 +119,11 @@ class Daemon:
         try:
             self.child = subprocess.Popen(
                 [f"{self.machine.build}/daemon/vramd", "--driver", self.machine.driver, "--ready-fd", str(writing)],
-                env=self.env, pass_fds=(writing,), stderr=self.log, stdin=subprocess.DEVNULL)
+                env=self.env,
+                pass_fds=(writing,),
+                stderr=self.log,
+                stdin=subprocess.DEVNULL,
+            )
         finally:
             os.close(writing)
         self.machine.programs.append(self)
@@ -168,8 +177,10 @@ class Machine:
         """One instance for vram, for the probes, for NVIDIA's binding and for what plays CUDA."""
         if "@" not in self.driver:
             self.driver += f"@gpu-{os.getpid()}"
-        words = self.driver[len("sim:"):].split("/", 1)
-        plain = words[-1] if words[0].startswith("r") and len(words) == 2 and words[0][1:2].isdigit() else "/".join(words)
+        words = self.driver[len("sim:") :].split("/", 1)
+        plain = (
+            words[-1] if words[0].startswith("r") and len(words) == 2 and words[0][1:2].isdigit() else "/".join(words)
+        )
         self.env.update(VRAM_SIM=plain, VRAM_SIM_STATE_DIR=self.work, VRAM_DRIVER=self.driver)
         self.cuda_library = f"{self.build}/tests/gpu/libcuda-sim.so"
 
@@ -198,15 +209,25 @@ class Machine:
         """Exit status, standard output, standard error of a program that must end by itself."""
         words = [str(word) for word in words]
         timeout = min(timeout, max(self.left(), 1))
-        child = subprocess.Popen(words, env=env or self.env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                 text=True, errors="replace", start_new_session=True)
+        child = subprocess.Popen(
+            words,
+            env=env or self.env,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
         try:
             out, err = child.communicate(timeout=timeout)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise Failed(f"{pathlib.Path(words[0]).name} {' '.join(words[1:4])} does not end within {timeout:.0f} s")
+                raise Failed(
+                    f"{pathlib.Path(words[0]).name} {' '.join(words[1:4])} does not end within {timeout:.0f} s"
+                )
             raise
         return child.returncode, out, err
 
@@ -273,8 +294,8 @@ class Machine:
         raise Failed(f"NVIDIA's binding fails: {err.strip().splitlines()[-1] if err.strip() else code}")
 
     def end_programs(self):
-        """All at once, asked first: each takes the driver a moment, and one that it does not let go must not hold up the
-        rest."""
+        """All at once, asked first: each takes the driver a moment, and one that it does not let go must not hold up
+        the rest."""
         for force, seconds in ((False, 10), (True, 5)):
             for program in self.programs:
                 program.begin_to_end(force)

@@ -33,8 +33,10 @@ def without(machine, report):
             deaths += sorted(answers) == sorted(["ok plain", OUT_OF_MEMORY])
     report.expect("both programs are told that it fits, without leases", rounds, both_told)
     report.expect("one of the two runs out of memory, without leases", rounds, deaths)
-    report.text(f"- without leases: {rounds} rounds, two programs that both had asked `vram fit`: {deaths} times one of them "
-                "ran out of memory")
+    report.text(
+        f"- without leases: {rounds} rounds, two programs that both had asked `vram fit`: {deaths} times one of them "
+        "ran out of memory"
+    )
 
 
 def with_leases(machine, report, context):
@@ -47,16 +49,23 @@ def with_leases(machine, report, context):
     with Daemon(machine) as daemon:
         for _ in range(rounds):
             before = [f"{machine.build}/cli/vram", "run", f"{lease}B", "--timeout", "60s", "--label", "race", "--"]
-            runs = [machine.start_cuda("context", "plain", size, "wait", machine.scale(600, 50), "end", env=daemon.env, before=before)
-                    for _ in range(programs_each)]
+            runs = [
+                machine.start_cuda(
+                    "context", "plain", size, "wait", machine.scale(600, 50), "end", env=daemon.env, before=before
+                )
+                for _ in range(programs_each)
+            ]
             while any(run.child.poll() is None for run in runs):
                 peak = max(peak, machine.gpu()["used_bytes"])
                 if machine.left() < 5 or time.monotonic() - began > 90:
                     raise Failed("programs with leases do not come to an end")
             statuses += [run.child.returncode for run in runs]
         code, out, _ = daemon.vram("leases", "--json")
-    report.expect("exit statuses of the programs with leases (2: out of memory)", [0] * rounds * programs_each, statuses)
+    report.expect(
+        "exit statuses of the programs with leases (2: out of memory)", [0] * rounds * programs_each, statuses
+    )
     report.expect("leases after all have ended", True, code == 0 and '"leases":[]' in out.replace(" ", ""))
-    report.text(f"- with leases of {mib(lease)}: {len(statuses)} programs in {rounds} rounds, {statuses.count(2)} out of memory; "
-                f"at most {mib(peak)} used at once; {time.monotonic() - began:.1f} s")
-
+    report.text(
+        f"- with leases of {mib(lease)}: {len(statuses)} programs in {rounds} rounds, {statuses.count(2)} out of "
+        f"memory; at most {mib(peak)} used at once; {time.monotonic() - began:.1f} s"
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The acceptance test for real hardware runs from end to end on the simulated driver, and finds what it is there for."""
+"""The acceptance test for real hardware runs from end to end on the simulated driver, and finds what it is for."""
 
 import os
 import pathlib
@@ -16,8 +16,12 @@ pytestmark = pytest.mark.skipif("SANITIZED" in os.environ, reason="a plain Pytho
 
 def run(*words):
     env = {name: value for name, value in os.environ.items() if not name.startswith(("VRAM", "CUDA"))}
-    env.update(PATH=f"{BUILD}/cli:{env['PATH']}", VRAM_BUILD=str(BUILD), VRAM_SIM_DIR=f"{BUILD}/sim",
-               LD_LIBRARY_PATH=f"{BUILD}/lib")
+    env.update(
+        PATH=f"{BUILD}/cli:{env['PATH']}",
+        VRAM_BUILD=str(BUILD),
+        VRAM_SIM_DIR=f"{BUILD}/sim",
+        LD_LIBRARY_PATH=f"{BUILD}/lib",
+    )
     return subprocess.run([HERE / "run", *map(str, words)], env=env, capture_output=True, text=True, timeout=200)
 
 
@@ -38,7 +42,10 @@ def test_the_whole(tmp_path):
     assert "3 programs in 1 rounds, 0 out of memory" in section(report, "Race for the last room")
     assert "| managed | 1024 MiB | 1024 MiB | 0 MiB | 1024 MiB |" in section(report, "Allocations")
     figures = section(report, "Figures")
-    assert "left out: NVIDIA's Python binding" not in report and len(re.findall(r"(\d+) of \1 figures are the binding's", figures)) == 4
+    assert (
+        "left out: NVIDIA's Python binding" not in report
+        and len(re.findall(r"(\d+) of \1 figures are the binding's", figures)) == 4
+    )
 
 
 def test_a_difference_is_found_and_comes_first(tmp_path):
@@ -50,8 +57,12 @@ def test_a_difference_is_found_and_comes_first(tmp_path):
 
 def test_a_section_that_breaks_off_is_told_and_leaves_the_others(tmp_path):
     scenario = tmp_path / "machine.scenario"
-    scenario.write_text("driver 580.95.05\ngpu 0 total=24G reserved=400M\nfail nvmlDeviceGetHandleByPciBusId_v2 ret=999\n")
-    done = run("--driver", f"sim:r580/{scenario}", "--only", "Modes", "--only", "Machine", "--report", tmp_path / "report.md")
+    scenario.write_text(
+        "driver 580.95.05\ngpu 0 total=24G reserved=400M\nfail nvmlDeviceGetHandleByPciBusId_v2 ret=999\n"
+    )
+    done = run(
+        "--driver", f"sim:r580/{scenario}", "--only", "Modes", "--only", "Machine", "--report", tmp_path / "report.md"
+    )
     report = (tmp_path / "report.md").read_text()
     assert done.returncode == 1
     assert "not finished: Modes: probe modes ends with 1" in section(report, "Differences")
