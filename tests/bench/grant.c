@@ -5,8 +5,9 @@
  *     grant ask SOCKET ROUNDS LIBRARY          request to answer, by the library and by a bare connection that is made
  *                                              before, and the driver's calls of one settled sample, alone;
  *                                              prints: library_us library_p99_us bare_us bare_p99_us driver_us
- *     grant wake SOCKET ROUNDS WAITERS HOW     HOW the holder goes ("release", "kill") to the next waiter's answer;
- *                                              prints: median_us p99_us
+ *     grant wake SOCKET ROUNDS WAITERS HOW [SIZE]
+ *                                              HOW the holder goes ("release", "kill") to the next waiter's answer, each
+ *                                              asking for SIZE bytes; prints: median_us p99_us
  */
 #include "common/nvml_abi.h"
 #include "include/vram.h"
@@ -28,7 +29,8 @@
 #include <unistd.h>
 
 #define ROUNDS_MAX 100000
-#define FULL "20000000000" /* most of an rtx4090: one has it, the others wait */
+/* Most of an rtx4090: one has it, the others wait. */
+static const char *full_size = "20000000000";
 
 struct waiter {
     int fd;
@@ -242,7 +244,7 @@ static void begin_waiting(struct waiter *waiter)
     static uint64_t last;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = waiter};
     *waiter = (struct waiter){.fd = connect_to_daemon(), .owner = start_owner(), .id = ++last};
-    ask(waiter->fd, waiter->id, FULL, waiter->owner, "null");
+    ask(waiter->fd, waiter->id, full_size, waiter->owner, "null");
     if (epoll_ctl(events, EPOLL_CTL_ADD, waiter->fd, &event) < 0) {
         die("epoll");
     }
@@ -319,7 +321,7 @@ int main(int argc, char **argv)
     int rounds = argc > 4 ? (int)strtol(argv[3], NULL, 10) : 0;
     if (rounds < 1 || rounds > ROUNDS_MAX) {
         fprintf(stderr,
-                "usage: grant ask SOCKET ROUNDS LIBRARY | wake SOCKET ROUNDS WAITERS HOW\n");
+                "usage: grant ask SOCKET ROUNDS LIBRARY | wake SOCKET ROUNDS WAITERS HOW [SIZE]\n");
         return 2;
     }
     socket_path = argv[2];
@@ -328,7 +330,8 @@ int main(int argc, char **argv)
     (void)setrlimit(RLIMIT_NOFILE, &files);
     if (strcmp(argv[1], "ask") == 0) {
         measure_asking(rounds, argv[4]);
-    } else if (argc == 6) {
+    } else if (argc == 6 || argc == 7) {
+        full_size = argc == 7 ? argv[6] : full_size;
         measure_waking(rounds, (int)strtol(argv[4], NULL, 10), strcmp(argv[5], "kill") == 0);
     }
     return 0;

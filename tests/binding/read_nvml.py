@@ -37,6 +37,16 @@ def memory(handle):
     return older
 
 
+def memory_v1(handle):
+    older = ask(nvml.nvmlDeviceGetMemoryInfo, handle)
+    return older if isinstance(older, dict) else {"total": older.total, "used": older.used, "free": older.free}
+
+
+def utilization(handle):
+    rates = ask(nvml.nvmlDeviceGetUtilizationRates, handle)
+    return rates if isinstance(rates, dict) else rates.gpu
+
+
 def processes(handle):
     """pid -> bytes or None, the larger of the lists; an error code where the compute list cannot be read."""
     found = {}
@@ -77,8 +87,11 @@ def describe(handle, index, card):
         "name": nvml.nvmlDeviceGetName(handle),
         "pci": None if isinstance(pci, dict) else f"{pci.domain:04x}:{pci.bus:02x}:{pci.device:02x}.0",
         "memory": memory(handle),
+        "memory_v1": memory_v1(handle),
         "processes": processes(handle),
         "temperature": ask(nvml.nvmlDeviceGetTemperature, card, nvml.NVML_TEMPERATURE_GPU),
+        "utilization": utilization(card),
+        "mig_mode": ask(nvml.nvmlDeviceGetMigMode, card),
     }
 
 
@@ -92,7 +105,8 @@ def main():
             continue
         parts = instances(handle)
         devices += [describe(part, index, handle) for part in parts or [handle]]
-    print(json.dumps({"version": nvml.nvmlSystemGetDriverVersion(), "devices": devices}))
+    cuda = ask(nvml.nvmlSystemGetCudaDriverVersion_v2)
+    print(json.dumps({"version": nvml.nvmlSystemGetDriverVersion(), "cuda": cuda, "devices": devices}))
 
 
 main()
