@@ -3,6 +3,7 @@
 #include "cli/command.h"
 
 #include "cli/fields.h"
+#include "cli/figures.h"
 #include "cli/processes.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -14,7 +15,8 @@
 struct list {
     struct holding *holdings;
     size_t count;
-    bool complete; /* every GPU told its processes */
+    bool complete;               /* every GPU told its processes */
+    uint64_t unattributed_bytes; /* what none of those that can be seen holds */
 };
 
 static void list_done(struct list *list)
@@ -78,7 +80,7 @@ static int find(struct cli *cli, const struct vram_snapshot *snapshot,
                 const struct selection *selection, struct list *ret_list)
 {
     const char *pattern = cli->arguments.word_count > 0 ? cli->arguments.words[0] : NULL;
-    struct list list = {NULL, 0, true};
+    struct list list = {.complete = true};
     size_t total = 1; /* an empty list is not a failed allocation */
     for (size_t i = 0; i < selection->count; i++) {
         total += vram_snapshot_gpu(snapshot, selection->positions[i])->process_count;
@@ -93,6 +95,8 @@ static int find(struct cli *cli, const struct vram_snapshot *snapshot,
         /* A sleeping GPU has no processes; those of a lost or denied one nobody can tell. */
         bool should_tell = gpu->state == VRAM_GPU_OK || gpu->state == VRAM_GPU_HUNG;
         list.complete = list.complete && (gpu->processes_known || !should_tell);
+        list.unattributed_bytes +=
+            gpu->unattributed_bytes != VRAM_UNKNOWN ? gpu->unattributed_bytes : 0;
         for (size_t j = 0; j < gpu->process_count; j++) {
             if (is_match(&gpu->processes[j], pattern, leases)) {
                 list.holdings[list.count++] = (struct holding){gpu, &gpu->processes[j]};
@@ -150,13 +154,17 @@ static void print(struct cli *cli, const struct vram_snapshot *snapshot, const s
     }
 }
 
+/* A driver lists to a PID namespace its own processes only, and counts what the others hold. */
 static int say_none(struct cli *cli, const struct list *list)
 {
-    char quoted[TEXT_QUOTED_MAX];
+    char quoted[TEXT_QUOTED_MAX], amount[FIGURE_MAX];
     const char *doubt = list->complete ? "" : ", as far as the driver tells";
     if (cli->arguments.word_count > 0) {
         cli_note(cli, "no process that holds GPU memory matches %s%s",
                  text_quote(cli->arguments.words[0], quoted), doubt);
+    } else if (list->unattributed_bytes) {
+        cli_note(cli, "no process that can be seen here holds GPU memory%s; %s are used by others",
+                 doubt, figure_bytes(cli_screen(cli), list->unattributed_bytes, amount));
     } else {
         cli_note(cli, "no process holds GPU memory%s", doubt);
     }

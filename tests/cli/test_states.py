@@ -64,6 +64,15 @@ def test_unreadable_process_lists(vram, scenario):
     assert "as far as the driver tells" in none.err
 
 
+def test_memory_that_no_process_seen_here_holds(vram, scenario):
+    run = vram("ps", driver=scenario(TWO + "gpu 1 managed=783M\n"))
+    assert (run.status, run.out) == (1, "")
+    assert run.err == "vram: no process that can be seen here holds GPU memory; 783 MiB are used by others\n"
+    assert vram("ps", driver=scenario(TWO)).err == "vram: no process holds GPU memory\n"
+    shown = vram(driver=scenario(TWO + "gpu 1 managed=783M\n")).out
+    assert "  no processes\n" in shown and "  no processes that can be seen here\n" in shown
+
+
 def test_temperature_is_no_reason_to_fail(vram, scenario):
     driver = scenario(TWO + "fail *Temperature* ret=999\nfail *Utilization* ret=3\n")
     gpus = vram("--json", driver=driver).json["gpus"]
