@@ -10,6 +10,7 @@ import argparse
 import os
 import pathlib
 import platform
+import re
 import signal
 import sys
 import time
@@ -34,10 +35,11 @@ def section_machine(machine, report):
         (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
     )
+    release = re.match(r"[\d.]*\d", platform.release())[0]  # what a distribution adds to it may name the machine
     document = machine.status()
     gpu = machine.gpu(document)
     report.text(
-        f"- {os.cpu_count()} × {model}, Linux {platform.release()}, {'root' if os.geteuid() == 0 else 'not root'}, "
+        f"- {os.cpu_count()} × {model}, Linux {release}, {'root' if os.geteuid() == 0 else 'not root'}, "
         f"Python {platform.python_version()}",
         f"- driver {document['driver']['version']} ({document['driver']['kind']}), CUDA {document['driver']['cuda']}, "
         f"{len(document['gpus'])} GPU(s); under test: {gpu['name']}, {gpu['uuid']}, {gpu['pci']}",

@@ -90,6 +90,7 @@ static const struct timed {
     {"nvmlDeviceGetMPSComputeRunningProcesses_v3", DEVICE_LIST, 0},
     {"nvmlDeviceGetRunningProcessDetailList", DEVICE_ANSWER, NVML_PROCESS_DETAIL_LIST_V1},
     {"nvmlDeviceGetMigMode", DEVICE_TWO_NUMBERS, 0},
+    {"nvmlDeviceGetMaxMigDeviceCount", DEVICE_ANSWER, 0},
     {"nvmlDeviceGetTemperatureV", DEVICE_ANSWER, NVML_TEMPERATURE_V1},
     {"nvmlDeviceGetTemperature", DEVICE_SENSOR, 0},
     {"nvmlDeviceGetUtilizationRates", DEVICE_ANSWER, 0},
