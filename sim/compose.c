@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sim/compose.h"
 
-#include "common/utf8.h"
 #include "sim/setting.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -182,37 +181,28 @@ static void change_values(struct composer *composer, const struct reading *readi
 
 /* ---- Texts ------------------------------------------------------------------------------------- */
 
-static bool is_utf8(const char *text)
-{
-    uint32_t character = 0;
-    while (*text && character != UTF8_INVALID) {
-        text += utf8_next(text, &character);
-    }
-    return character != UTF8_INVALID;
-}
-
-/* In quotes, with what would mean something else written as the language has it. */
-static void print_quoted(struct buf *buf, const char *text, size_t most)
-{
-    bool clean = is_utf8(text);
-    buf_char(buf, '"');
-    for (size_t i = 0; text[i] && i < most; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c < ' ' || c == 0x7F || (c > 0x7F && !clean)) {
-            buf_format(buf, "\\x%02x", c);
-        } else {
-            buf_text(buf, c == '"' || c == '\\' ? "\\" : "");
-            buf_char(buf, (char)c);
-        }
-    }
-    buf_char(buf, '"');
-}
-
 static const char *text_in(const struct reading *reading, enum function function, int gpu,
                            int instance)
 {
     const struct answer *answer = reading_find(reading, function, gpu, instance, 0);
     return answer && answer->code == NVML_SUCCESS ? answer->text : "";
+}
+
+/* ---- Instances --------------------------------------------------------------------------------- */
+
+static bool instance_ids(const struct reading *reading, int gpu, int instance,
+                         uint32_t *ret_gpu_instance, uint32_t *ret_compute_instance)
+{
+    const struct answer *gi =
+        reading_find(reading, FUNCTION_nvmlDeviceGetGpuInstanceId, gpu, instance, 0);
+    const struct answer *ci =
+        reading_find(reading, FUNCTION_nvmlDeviceGetComputeInstanceId, gpu, instance, 0);
+    if (!gi || !gi->count) {
+        return false;
+    }
+    *ret_gpu_instance = (uint32_t)gi->numbers[0];
+    *ret_compute_instance = ci && ci->count ? (uint32_t)ci->numbers[0] : 0;
+    return true;
 }
 
 /* ---- Processes --------------------------------------------------------------------------------- */
@@ -301,7 +291,8 @@ static struct compose_process *process_of(struct composer *composer, const struc
 }
 
 /* Entries of one process, from several lists, are about the same memory. */
-static void merge(struct compose_process *process, const struct entry *entry, bool *seen)
+static void merge(struct compose_process *process, const struct reading *reading,
+                  const struct entry *entry, bool *seen)
 {
     bool larger = process->used == WORLD_UNKNOWN ||
                   (entry->used != NVML_NOT_AVAILABLE && entry->used > process->used);
@@ -316,6 +307,9 @@ static void merge(struct compose_process *process, const struct entry *entry, bo
     if (entry->gpu_instance != NVML_NO_INSTANCE) {
         process->gpu_instance = entry->gpu_instance;
         process->compute_instance = entry->compute_instance;
+    } else if (entry->instance >= 0) { /* entries of 16 bytes do not say; whose list it is does */
+        (void)instance_ids(reading, entry->gpu, entry->instance, &process->gpu_instance,
+                           &process->compute_instance);
     }
 }
 
@@ -372,7 +366,7 @@ static int collect(struct composer *composer, const struct reading *reading)
             process->told_pid = told;
         }
         process->present = true;
-        merge(process, &sorted[i], &seen[process - composer->processes]);
+        merge(process, reading, &sorted[i], &seen[process - composer->processes]);
     }
     if (r == 0) {
         add_extras(composer, reading);
@@ -425,7 +419,7 @@ static void print_process(struct composer *composer, struct buf *buf, const char
     }
     if (!process->told && process->name[0]) {
         buf_text(buf, " name=");
-        print_quoted(buf, process->name, sizeof(process->name));
+        buf_quoted(buf, process->name, sizeof(process->name));
     }
     buf_text(buf, " mem=");
     if (process->used == NVML_NOT_AVAILABLE) {
@@ -496,6 +490,11 @@ static struct compose_memory account(const struct reading *reading, int gpu, int
 {
     uint64_t figures[3];
     struct compose_memory memory = {.known = memory_in(reading, gpu, instance, figures)};
+    const struct answer *sizes =
+        reading_find(reading, FUNCTION_nvmlDeviceGetConfComputeMemSizeInfo, gpu, instance, 0);
+    if (!memory.known && sizes && sizes->count == 2) {
+        memory.total = sizes->numbers[1] << 10; /* the one figure that is told without a right */
+    }
     if (memory.known) {
         memory.total = figures[0];
         memory.reserved = figures[1] > others_reserved ? figures[1] - others_reserved : 0;
@@ -523,21 +522,6 @@ static void print_memory(struct buf *buf, const struct compose_memory *memory,
             buf_size(buf, sizes[i].value);
         }
     }
-}
-
-static bool instance_ids(const struct reading *reading, int gpu, int instance,
-                         uint32_t *ret_gpu_instance, uint32_t *ret_compute_instance)
-{
-    const struct answer *gi =
-        reading_find(reading, FUNCTION_nvmlDeviceGetGpuInstanceId, gpu, instance, 0);
-    const struct answer *ci =
-        reading_find(reading, FUNCTION_nvmlDeviceGetComputeInstanceId, gpu, instance, 0);
-    if (!gi || !gi->count) {
-        return false;
-    }
-    *ret_gpu_instance = (uint32_t)gi->numbers[0];
-    *ret_compute_instance = ci && ci->count ? (uint32_t)ci->numbers[0] : 0;
-    return true;
 }
 
 /* The memory of each instance, and what of the whole card is none of theirs. */
@@ -573,11 +557,11 @@ static void compose_instance(struct composer *composer, const struct reading *re
         return;
     }
     buf_format(buf, "mig %d gi=%u ci=%u name=", gpu, gi, ci);
-    print_quoted(buf, text_in(reading, FUNCTION_nvmlDeviceGetName, gpu, instance),
+    buf_quoted(buf, text_in(reading, FUNCTION_nvmlDeviceGetName, gpu, instance),
                  WORLD_NAME_MAX - 1);
     if (composer->options.ids) {
         buf_text(buf, " uuid=");
-        print_quoted(buf, text_in(reading, FUNCTION_nvmlDeviceGetUUID, gpu, instance),
+        buf_quoted(buf, text_in(reading, FUNCTION_nvmlDeviceGetUUID, gpu, instance),
                      WORLD_UUID_MAX - 1);
     }
     memory.total = memory.total ? memory.total : 1; /* told by nobody, and needed */
@@ -646,15 +630,15 @@ static void print_identity(struct composer *composer, const struct reading *read
     const char *serial = text_in(reading, FUNCTION_nvmlDeviceGetSerial, gpu, -1);
     if (name[0]) {
         buf_text(buf, " name=");
-        print_quoted(buf, name, WORLD_NAME_MAX - 1);
+        buf_quoted(buf, name, WORLD_NAME_MAX - 1);
     }
     if (uuid[0] && composer->options.ids) {
         buf_text(buf, " uuid=");
-        print_quoted(buf, uuid, WORLD_UUID_MAX - 1);
+        buf_quoted(buf, uuid, WORLD_UUID_MAX - 1);
     }
     if (serial[0] && composer->options.ids) {
         buf_text(buf, " serial=");
-        print_quoted(buf, serial, 31);
+        buf_quoted(buf, serial, 31);
     } else if (serial[0]) {
         buf_format(buf, " serial=%013d", gpu);
     }
@@ -692,7 +676,7 @@ static void compose_gpu(struct composer *composer, const struct reading *reading
     const struct compose_memory *memory = &composer->memory[gpu][WORLD_INSTANCES];
     buf_text(buf, beginning.data ? beginning.data : "");
     print_identity(composer, reading, gpu);
-    if (memory->known && memory->total) {
+    if (memory->total) {
         print_memory(buf, memory, NULL);
     } else {
         buf_text(buf, " memory=unsupported");
@@ -720,11 +704,14 @@ static void compose_heading(struct composer *composer, const struct reading *rea
     const char *version = text_in(reading, FUNCTION_nvmlSystemGetDriverVersion, -1, -1);
     const struct answer *cuda =
         reading_find(reading, FUNCTION_nvmlSystemGetCudaDriverVersion, -1, -1, 0);
+    const char *library = text_in(reading, FUNCTION_nvmlSystemGetNVMLVersion, -1, -1);
     size_t length = strspn(version, "0123456789.");
     buf_format(buf, "driver %.*s\n", length ? (int)length : 1, length ? version : "0");
     if (cuda && cuda->count) {
         buf_format(buf, "cuda %u.%u\n", (unsigned)cuda->numbers[0] / 1000,
                    (unsigned)cuda->numbers[0] % 1000 / 10);
+    } else if (atoi(library) > 0 && atoi(library) < 1000) {
+        buf_format(buf, "cuda %d.0\n", atoi(library)); /* the library's version begins with it */
     }
     if (reading->entry_size) {
         buf_format(buf, "entry %u\n", reading->entry_size);

@@ -2,6 +2,7 @@
 #include "sim/reading.h"
 
 #include "common/clock.h"
+#include "sim/setting.h"
 #include "sim/shape.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -799,18 +800,6 @@ static const char *code_name(nvml_ret code)
     }
 }
 
-/* A text that may be anything, as one word of the language. */
-static void print_text(struct buf *buf, const char *text)
-{
-    for (; *text; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7F) {
-            buf_format(buf, "\\x%02x", (unsigned char)*text);
-        } else {
-            buf_char(buf, *text);
-        }
-    }
-}
-
 void answer_print(struct buf *buf, const struct answer *answer)
 {
     const char *name = code_name(answer->code);
@@ -823,9 +812,8 @@ void answer_print(struct buf *buf, const struct answer *answer)
         buf_format(buf, " %" PRIu64, answer->numbers[i]);
     }
     if (answer->text[0]) {
-        buf_text(buf, " \"");
-        print_text(buf, answer->text);
-        buf_char(buf, '"');
+        buf_char(buf, ' ');
+        buf_quoted(buf, answer->text, sizeof(answer->text));
     }
 }
 

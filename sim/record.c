@@ -392,11 +392,11 @@ int record(const struct record_options *options)
                       sleeping);
         return RECORD_NO_DRIVER;
     }
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
     if (target_open(&target, options->file, options->force, &complaint) < 0) {
         return say(complaint.text, RECORD_NOT_WRITTEN);
     }
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
     int status = record_to(&recording, &target);
     target_drop(&target);
     composer_done(&recording.composer);

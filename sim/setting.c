@@ -2,6 +2,7 @@
 #include "sim/setting.h"
 
 #include "common/size.h"
+#include "common/utf8.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -353,4 +354,29 @@ bool gpu_print(struct buf *buf, const char *key, uint64_t value)
         return true;
     }
     return false;
+}
+
+static bool is_utf8(const char *text)
+{
+    uint32_t character = 0;
+    while (*text && character != UTF8_INVALID) {
+        text += utf8_next(text, &character);
+    }
+    return character != UTF8_INVALID;
+}
+
+void buf_quoted(struct buf *buf, const char *text, size_t most)
+{
+    bool clean = is_utf8(text);
+    buf_char(buf, '"');
+    for (size_t i = 0; text[i] && i < most; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < ' ' || c == 0x7F || (c > 0x7F && !clean)) {
+            buf_format(buf, "\\x%02x", c);
+        } else {
+            buf_text(buf, c == '"' || c == '\\' ? "\\" : "");
+            buf_char(buf, (char)c);
+        }
+    }
+    buf_char(buf, '"');
 }

@@ -25,5 +25,7 @@ MUST_CHECK int instance_set(struct instance *instance, const char *key, const ch
 bool gpu_print(struct buf *buf, const char *key, uint64_t value);
 /* A size as the language writes it: "24564M", "12345B". */
 void buf_size(struct buf *buf, uint64_t bytes);
+/* A text of any bytes in quotes, cut after `most` of them. */
+void buf_quoted(struct buf *buf, const char *text, size_t most);
 
 #endif
