@@ -217,8 +217,14 @@ uint32_t compose_pid(const struct composer *composer, uint32_t pid)
     return pid;
 }
 
-static bool is_taken(const struct composer *composer, uint32_t told_pid)
+static bool is_taken(const struct composer *composer, const struct reading *reading,
+                     uint32_t told_pid)
 {
+    for (uint32_t i = 0; i < reading->entry_count; i++) {
+        if (reading->entries[i].pid == told_pid) {
+            return true;
+        }
+    }
     for (size_t i = 0; i < composer->process_count; i++) {
         if (composer->processes[i].told_pid == told_pid) {
             return true;
@@ -228,14 +234,14 @@ static bool is_taken(const struct composer *composer, uint32_t told_pid)
 }
 
 /* A pid that no process of the machine that plays it can have. One that is such already stays. */
-static uint32_t stand_in(struct composer *composer, uint32_t pid)
+static uint32_t stand_in(struct composer *composer, const struct reading *reading, uint32_t pid)
 {
     uint32_t known = compose_pid(composer, pid);
     if (known != pid || pid > REAL_PID_MAX) {
         return known;
     }
     composer->next_pid = composer->next_pid ? composer->next_pid : FIRST_PID;
-    while (is_taken(composer, composer->next_pid)) {
+    while (is_taken(composer, reading, composer->next_pid)) {
         composer->next_pid++;
     }
     return composer->next_pid++;
@@ -361,7 +367,7 @@ static int collect(struct composer *composer, const struct reading *reading)
         }
         if (composer->process_count > known) {
             composer->process_count--; /* its pid is not taken yet */
-            uint32_t told = stand_in(composer, sorted[i].pid);
+            uint32_t told = stand_in(composer, reading, sorted[i].pid);
             composer->process_count++;
             process->told_pid = told;
         }

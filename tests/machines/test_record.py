@@ -40,6 +40,8 @@ def test_vram_says_alike(machine, name):
     for command in ("status", "ps"):
         said = [figures(machine.json(driver, command, status=STATUS.get(name, 0))) for driver in (replay, f"sim:{name}")]
         assert said[0] == said[1], command
+    if name == "wsl":
+        return  # that it is below Windows is not the driver's to tell
     doctors = [[line for line in machine.run("doctor", status=STATUS.get(name, 0), env={"VRAM_DRIVER": driver}).splitlines()
                 if not re.match("  (library|simulation) ", line)] for driver in (replay, f"sim:{name}")]
     assert doctors[0] == doctors[1]
