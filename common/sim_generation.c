@@ -59,7 +59,8 @@ int sim_generation_of_scenario(const char *path, unsigned *ret_version)
     int r = -EINVAL;
     while (r == -EINVAL && fgets(line, sizeof(line), file)) {
         const char *word = line + strspn(line, " \t");
-        if (sscanf(word, "driver %63s", version) == 1 && sim_generation_number(version, ret_version)) {
+        if (sscanf(word, "driver %63s", version) == 1 &&
+            sim_generation_number(version, ret_version)) {
             r = 0;
         } else if (word[0] != '#' && word[0] != '\n') {
             break;

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define LINE_LENGTH 150
-#define REAL_PID_MAX 4194304u /* the kernel's; what is above is nobody's on the machine that plays it */
+#define REAL_PID_MAX                                                                               \
+    4194304u /* the kernel's; what is above is nobody's on the machine that plays it */
 #define FIRST_PID 4194401u
 
 /* ---- Values of GPUs ---------------------------------------------------------------------------- */
@@ -564,11 +565,11 @@ static void compose_instance(struct composer *composer, const struct reading *re
     }
     buf_format(buf, "mig %d gi=%u ci=%u name=", gpu, gi, ci);
     buf_quoted(buf, text_in(reading, FUNCTION_nvmlDeviceGetName, gpu, instance),
-                 WORLD_NAME_MAX - 1);
+               WORLD_NAME_MAX - 1);
     if (composer->options.ids) {
         buf_text(buf, " uuid=");
         buf_quoted(buf, text_in(reading, FUNCTION_nvmlDeviceGetUUID, gpu, instance),
-                     WORLD_UUID_MAX - 1);
+                   WORLD_UUID_MAX - 1);
     }
     memory.total = memory.total ? memory.total : 1; /* told by nobody, and needed */
     print_memory(buf, &memory, NULL);
@@ -605,8 +606,7 @@ static void compose_instances(struct composer *composer, const struct reading *r
 
 static void print_address(struct buf *buf, const struct reading *reading, int gpu)
 {
-    const struct answer *pci =
-        reading_find(reading, FUNCTION_nvmlDeviceGetPciInfo_v3, gpu, -1, 0);
+    const struct answer *pci = reading_find(reading, FUNCTION_nvmlDeviceGetPciInfo_v3, gpu, -1, 0);
     const struct answer *extended =
         reading_find(reading, FUNCTION_nvmlDeviceGetPciInfoExt, gpu, -1, 0);
     if (!pci || pci->count < 5) {
@@ -804,7 +804,8 @@ static int change_processes(struct composer *composer, const struct reading *rea
             buf_format(&composer->changes, "%sexit %u gpu=%d\n", at, now->told_pid, now->gpu);
             now->told = false;
         }
-        if (now->present && (!old || !old->present || old->used != now->used || old->kinds != now->kinds)) {
+        if (now->present &&
+            (!old || !old->present || old->used != now->used || old->kinds != now->kinds)) {
             print_process(composer, &composer->changes, at, reading, now);
         }
     }

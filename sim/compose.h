@@ -35,7 +35,8 @@ struct composer {
     uint64_t began_ns;
     bool lost[WORLD_GPUS];
     uint64_t values[WORLD_GPUS][COMPOSE_KEYS];
-    struct compose_memory memory[WORLD_GPUS][WORLD_INSTANCES + 1]; /* the last is the whole card's */
+    struct compose_memory memory[WORLD_GPUS]
+                                [WORLD_INSTANCES + 1]; /* the last is the whole card's */
     size_t process_count, process_room;
     struct compose_process *processes;
     uint32_t next_pid, next_name;

@@ -201,9 +201,8 @@ static unsigned compare_entries(struct composer *composer, const struct reading 
         const struct entry *entry = &reading->entries[i];
         bool account = entry->function == FUNCTION_nvmlDeviceGetAccountingStats ||
                        entry->function == FUNCTION_nvmlDeviceGetAccountingStats_v2;
-        const struct answer *list =
-            reading_find(played, (enum function)entry->function, entry->gpu, entry->instance,
-                         entry->argument);
+        const struct answer *list = reading_find(played, (enum function)entry->function, entry->gpu,
+                                                 entry->instance, entry->argument);
         if (account || (list && list->code == ANSWER_ABSENT) ||
             is_played(composer, entry, played)) {
             continue;
@@ -249,8 +248,7 @@ static void compose_latency(struct buf *buf, enum function function,
                             const struct latencies *latencies)
 {
     uint32_t sorted[READING_LATENCIES];
-    uint32_t count =
-        latencies->count < READING_LATENCIES ? latencies->count : READING_LATENCIES;
+    uint32_t count = latencies->count < READING_LATENCIES ? latencies->count : READING_LATENCIES;
     if (!count) {
         return;
     }

@@ -194,7 +194,8 @@ EXPORT(nvmlDeviceGetAccountingPids, nvml_device device, uint32_t *count, uint32_
 
 EXPORT(nvmlDeviceGetAccountingBufferSize, nvml_device device, uint32_t *ret_size)
 {
-    DEVICE_CALL(nvmlDeviceGetAccountingBufferSize, device, answer_number(call_gpu(&call)->numbers[NUMBER_ACCOUNTING_ROOM], ret_size));
+    DEVICE_CALL(nvmlDeviceGetAccountingBufferSize, device,
+                answer_number(call_gpu(&call)->numbers[NUMBER_ACCOUNTING_ROOM], ret_size));
 }
 
 EXPORT(nvmlDeviceClearAccountingPids, nvml_device device)

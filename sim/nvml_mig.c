@@ -19,8 +19,9 @@ static nvml_ret mig_places(const struct call *call, uint32_t *ret_count)
 {
     const uint64_t *numbers = call_gpu(call)->numbers;
     uint64_t usual = numbers[NUMBER_MIG] == WORLD_UNKNOWN ? 0 : WORLD_INSTANCES;
-    return answer_number(
-        numbers[NUMBER_MIG_PLACES] == WORLD_UNKNOWN ? usual : numbers[NUMBER_MIG_PLACES], ret_count);
+    return answer_number(numbers[NUMBER_MIG_PLACES] == WORLD_UNKNOWN ? usual
+                                                                     : numbers[NUMBER_MIG_PLACES],
+                         ret_count);
 }
 
 static nvml_ret mig_device(const struct call *call, uint32_t index, nvml_device *ret_device)

@@ -32,7 +32,7 @@ static uint64_t number_or_value(const struct call *call, enum number which, uint
     {                                                                                              \
         DEVICE_CALL(name, device, answer_number(number(&call, which), ret_number));                \
     }
-#define NUMBER_OR(name, which, other)                                                                         \
+#define NUMBER_OR(name, which, other)                                                              \
     EXPORT(name, nvml_device device, uint32_t *ret_number)                                         \
     {                                                                                              \
         DEVICE_CALL(name, device, answer_number(number_or(&call, which, other), ret_number));      \
@@ -111,7 +111,8 @@ EXPORT(nvmlDeviceGetEncoderUtilization, nvml_device device, uint32_t *ret_percen
 {
     DEVICE_CALL(nvmlDeviceGetEncoderUtilization, device,
                 engine(number(&call, NUMBER_ENCODER),
-                       number_or_value(&call, NUMBER_ENCODER_PERIOD, PERIOD_US), ret_percent, ret_period_us));
+                       number_or_value(&call, NUMBER_ENCODER_PERIOD, PERIOD_US), ret_percent,
+                       ret_period_us));
 }
 
 EXPORT(nvmlDeviceGetDecoderUtilization, nvml_device device, uint32_t *ret_percent,
@@ -119,7 +120,8 @@ EXPORT(nvmlDeviceGetDecoderUtilization, nvml_device device, uint32_t *ret_percen
 {
     DEVICE_CALL(nvmlDeviceGetDecoderUtilization, device,
                 engine(number(&call, NUMBER_DECODER),
-                       number_or_value(&call, NUMBER_DECODER_PERIOD, PERIOD_US), ret_percent, ret_period_us));
+                       number_or_value(&call, NUMBER_DECODER_PERIOD, PERIOD_US), ret_percent,
+                       ret_period_us));
 }
 
 /* ---- Temperature ------------------------------------------------------------------------------- */
@@ -148,9 +150,10 @@ static nvml_ret temperature_v(const struct call *call, struct nvml_temperature_v
 
 static nvml_ret threshold(const struct call *call, uint32_t which, uint32_t *ret_celsius)
 {
-    return which < 8 ? answer_number(number(call, (enum number)(NUMBER_TEMPERATURE_SHUTDOWN + which)),
-                                     ret_celsius)
-                     : NVML_INVALID_ARGUMENT;
+    return which < 8
+               ? answer_number(number(call, (enum number)(NUMBER_TEMPERATURE_SHUTDOWN + which)),
+                               ret_celsius)
+               : NVML_INVALID_ARGUMENT;
 }
 
 EXPORT(nvmlDeviceGetTemperature, nvml_device device, uint32_t sensor, uint32_t *ret_celsius)
@@ -240,8 +243,7 @@ static nvml_ret remapped_rows(const struct call *call, uint32_t *ret[4])
         return NVML_NOT_SUPPORTED;
     }
     for (size_t i = 0; i < 4; i++) {
-        *ret[i] =
-            (uint32_t)number_or_value(call, (enum number)(NUMBER_REMAPPED_CORRECTED + i), 0);
+        *ret[i] = (uint32_t)number_or_value(call, (enum number)(NUMBER_REMAPPED_CORRECTED + i), 0);
     }
     return NVML_SUCCESS;
 }

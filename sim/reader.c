@@ -116,9 +116,8 @@ int reader_start(struct reader *reader, const char *driver, const char *state, u
         (void)complain(complaint, "out of memory");
         return -ENOMEM;
     }
-    *reader = (struct reader){.timeout_ns = timeout_ns,
-                              .reading = &shared->reading,
-                              .complaint = &shared->complaint};
+    *reader = (struct reader){
+        .timeout_ns = timeout_ns, .reading = &shared->reading, .complaint = &shared->complaint};
     atomic_store(&shared->reading.function, -1);
     int r = spawn(reader, shared, driver, state);
     if (r < 0) {

@@ -11,8 +11,8 @@
 
 struct reader {
     pid_t pid;
-    int commands, replies; /* pipes */
-    uint64_t timeout_ns;   /* for one call */
+    int commands, replies;   /* pipes */
+    uint64_t timeout_ns;     /* for one call */
     struct reading *reading; /* shared with it */
     struct complaint *complaint;
 };

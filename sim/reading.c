@@ -147,10 +147,10 @@ static void ask_text(struct asker *asker, enum function f, const struct shape *s
     if (!has(asker, f)) {
         return;
     }
-    answer->code = shape->scope == SCOPE_SYSTEM
-                       ? CALL(asker, f, (char *, uint32_t), text, NVML_UUID_SIZE)
-                       : CALL(asker, f, (nvml_device, char *, uint32_t), asker->device, text,
-                              NVML_UUID_SIZE);
+    answer->code =
+        shape->scope == SCOPE_SYSTEM
+            ? CALL(asker, f, (char *, uint32_t), text, NVML_UUID_SIZE)
+            : CALL(asker, f, (nvml_device, char *, uint32_t), asker->device, text, NVML_UUID_SIZE);
     if (answer->code == NVML_SUCCESS) {
         add_text(answer, text, sizeof(text) - 1);
     }
@@ -164,10 +164,10 @@ static void ask_several(struct asker *asker, enum function f, unsigned count)
         return;
     }
     answer->code =
-        count == 2 ? CALL(asker, f, (nvml_device, uint32_t *, uint32_t *), asker->device, &out[0],
-                          &out[1])
-                   : CALL(asker, f, (nvml_device, uint32_t *, uint32_t *, uint32_t *, uint32_t *),
-                          asker->device, &out[0], &out[1], &out[2], &out[3]);
+        count == 2
+            ? CALL(asker, f, (nvml_device, uint32_t *, uint32_t *), asker->device, &out[0], &out[1])
+            : CALL(asker, f, (nvml_device, uint32_t *, uint32_t *, uint32_t *, uint32_t *),
+                   asker->device, &out[0], &out[1], &out[2], &out[3]);
     for (unsigned i = 0; answer->code == NVML_SUCCESS && i < count; i++) {
         add_number(answer, out[i]);
     }
@@ -205,11 +205,11 @@ static void ask_fields(struct asker *asker, enum function f)
         if (!has(asker, f)) {
             continue;
         }
-        answer->code = CALL(asker, f, (nvml_device, int, struct nvml_field_value *),
-                            asker->device, 1, &value);
+        answer->code =
+            CALL(asker, f, (nvml_device, int, struct nvml_field_value *), asker->device, 1, &value);
         if (answer->code == NVML_SUCCESS) {
             add_number(answer, (uint32_t)value.code);
-            add_number(answer, value.code           ? 0
+            add_number(answer, value.code                           ? 0
                                : value.value_type == NVML_VALUE_U32 ? value.value.u32
                                                                     : value.value.u64);
         }
@@ -282,8 +282,7 @@ static void ask_list(struct asker *asker, enum function f)
         return;
     }
     memset(bytes, FILL, sizeof(bytes));
-    answer->code =
-        CALL(asker, f, (nvml_device, uint32_t *, void *), asker->device, &count, bytes);
+    answer->code = CALL(asker, f, (nvml_device, uint32_t *, void *), asker->device, &count, bytes);
     if (answer->code != NVML_SUCCESS || count > LIST_ROOM) {
         return;
     }
@@ -306,13 +305,15 @@ static void ask_details(struct asker *asker, enum function f)
     static struct nvml_process_detail details[LIST_ROOM];
     for (unsigned mode = 0; mode < 4; mode++) {
         struct answer *answer = begin(asker, f, mode);
-        struct nvml_process_detail_list list = {
-            .version = NVML_PROCESS_DETAIL_LIST_V1, .mode = mode, .count = LIST_ROOM, .entries = details};
+        struct nvml_process_detail_list list = {.version = NVML_PROCESS_DETAIL_LIST_V1,
+                                                .mode = mode,
+                                                .count = LIST_ROOM,
+                                                .entries = details};
         if (!has(asker, f)) {
             continue;
         }
-        answer->code = CALL(asker, f, (nvml_device, struct nvml_process_detail_list *),
-                            asker->device, &list);
+        answer->code =
+            CALL(asker, f, (nvml_device, struct nvml_process_detail_list *), asker->device, &list);
         if (answer->code != NVML_SUCCESS || list.count > LIST_ROOM) {
             continue;
         }
@@ -367,8 +368,8 @@ static void ask_accounts(struct asker *asker, const uint32_t *pids, uint32_t cou
         struct nvml_accounting_stats_v2 stats_v2 = {.pid = pids[i]};
         struct answer *answer = begin(asker, f, i);
         if (has(asker, f)) {
-            answer->code = CALL(asker, f, (nvml_device, uint32_t, void *), asker->device, pids[i],
-                                &stats);
+            answer->code =
+                CALL(asker, f, (nvml_device, uint32_t, void *), asker->device, pids[i], &stats);
             add_entry(asker, answer,
                       &(struct entry){.pid = pids[i],
                                       .used = stats.peak_bytes,
@@ -524,8 +525,7 @@ static void ask_instances(struct asker *asker, bool moving)
         if (!has(asker, f)) {
             continue;
         }
-        answer->code =
-            CALL(asker, f, (nvml_device, uint32_t, nvml_device *), whole, i, &device);
+        answer->code = CALL(asker, f, (nvml_device, uint32_t, nvml_device *), whole, i, &device);
         if (answer->code == NVML_SUCCESS) {
             asker->device = device;
             asker->instance = (int)i;
@@ -682,8 +682,8 @@ static void ask_events(struct asker *asker, const nvml_device *devices)
         return;
     }
     for (uint32_t i = 0; has(asker, enroll) && i < asker->reading->gpu_count; i++) {
-        const struct answer *types = reading_find(
-            asker->reading, FUNCTION_nvmlDeviceGetSupportedEventTypes, (int)i, -1, 0);
+        const struct answer *types =
+            reading_find(asker->reading, FUNCTION_nvmlDeviceGetSupportedEventTypes, (int)i, -1, 0);
         if (!devices[i] || !types || !types->count || !types->numbers[0]) {
             continue;
         }
@@ -704,8 +704,8 @@ static bool start(struct asker *asker, enum function f)
     if (!has(asker, f)) {
         return false;
     }
-    answer->code = f == FUNCTION_nvmlInitWithFlags ? CALL(asker, f, (uint32_t), 0)
-                                                   : CALL(asker, f, (void), );
+    answer->code =
+        f == FUNCTION_nvmlInitWithFlags ? CALL(asker, f, (uint32_t), 0) : CALL(asker, f, (void), );
     return answer->code == NVML_SUCCESS;
 }
 

@@ -238,14 +238,13 @@ static void write_heading(struct recording *recording)
 {
     struct buf *buf = &recording->result;
     const struct reading *first = recording->first;
-    const struct answer *name =
-        reading_find(first, FUNCTION_nvmlDeviceGetName, 0, -1, 0);
+    const struct answer *name = reading_find(first, FUNCTION_nvmlDeviceGetName, 0, -1, 0);
     buf_format(buf, "# A recording: %u GPU%s", first->gpu_count, first->gpu_count == 1 ? "" : "s");
     if (name && name->code == NVML_SUCCESS && is_plain(name->text)) {
         buf_format(buf, ", %s", name->text);
     }
-    buf_format(buf, ", %" PRIu64 " reading%s of everything",
-               recording->options->readings, recording->options->readings == 1 ? "" : "s");
+    buf_format(buf, ", %" PRIu64 " reading%s of everything", recording->options->readings,
+               recording->options->readings == 1 ? "" : "s");
     if (recording->options->duration_ns) {
         buf_format(buf, ", changes of %" PRIu64 " s", recording->options->duration_ns / 1000000000);
     }
@@ -264,8 +263,7 @@ static void write_trouble(struct recording *recording)
     bool hangs = recording->trouble == -ETIMEDOUT;
     buf_text(buf, hangs ? "# This call did not return" : "# In this call the library crashed");
     if (hangs) {
-        buf_format(buf, " within %" PRIu64 " s",
-                   recording->options->timeout_ns / 1000000000);
+        buf_format(buf, " within %" PRIu64 " s", recording->options->timeout_ns / 1000000000);
     }
     buf_text(buf, "; what comes behind it was not asked.\n");
     buf_format(buf, "%s ", hangs ? "hang" : "crash");
@@ -372,8 +370,8 @@ static int record_to(struct recording *recording, struct target *target)
     }
     int r = options->answers ? record_answers(recording, &complaint)
                              : record_scenario(recording, &complaint);
-    int status = r < 0 ? say(complaint.text, RECORD_NO_DRIVER)
-                       : write_result(recording, target, &complaint);
+    int status =
+        r < 0 ? say(complaint.text, RECORD_NO_DRIVER) : write_result(recording, target, &complaint);
     reader_end(&recording->reader);
     return status;
 }

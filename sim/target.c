@@ -93,9 +93,10 @@ int target_write(struct target *target, const char *text, size_t length,
 {
     int r = write_all(target->fd, text, length);
     if (r < 0 || !target->temporary[0]) {
-        return r < 0 ? fail(target, strcmp(target->path, "-") == 0 ? "standard output" : target->path,
-                            -r, complaint)
-                     : 0;
+        return r < 0
+                   ? fail(target, strcmp(target->path, "-") == 0 ? "standard output" : target->path,
+                          -r, complaint)
+                   : 0;
     }
     mode_t mask = umask(0);
     (void)umask(mask);

@@ -570,9 +570,9 @@ static int check_record(const struct command *command, const struct record_optio
 
 static int run_record(const struct command *command, int argc, char **argv)
 {
-    static const int allowed[] = {OPTION_FOR,   OPTION_EVERY, OPTION_READINGS, OPTION_TIMEOUT,
-                                  OPTION_NAMES, OPTION_IDS,   OPTION_ANSWERS,  OPTION_FORCE,
-                                  OPTION_WAKE,  0};
+    static const int allowed[] = {
+        OPTION_FOR, OPTION_EVERY,   OPTION_READINGS, OPTION_TIMEOUT, OPTION_NAMES,
+        OPTION_IDS, OPTION_ANSWERS, OPTION_FORCE,    OPTION_WAKE,    0};
     struct record_options options = {
         .readings = 5, .period_ns = 250000000, .timeout_ns = 10000000000u};
     const char *from_environment = getenv("VRAM_DRIVER");
@@ -590,9 +590,9 @@ static int run_record(const struct command *command, int argc, char **argv)
                                                    : "only one file can be written");
     }
     options.file = argv[optind];
-    options.driver = driver                                       ? driver
+    options.driver = driver                                    ? driver
                      : from_environment && from_environment[0] ? from_environment
-                                                                  : "nvml";
+                                                               : "nvml";
     return check_record(command, &options) ? EXIT_USAGE : record(&options);
 }
 

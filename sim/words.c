@@ -134,15 +134,17 @@ int value_thousandths(const char *key, const char *text, uint64_t most, uint64_t
     size_t decimals = text[length] ? strlen(text + length + 1) : 0;
     uint64_t value = 0, thousandths = 0;
     struct complaint ignored;
-    bool possible = length < sizeof(whole) && decimals < sizeof(part) && (decimals || !text[length]);
+    bool possible =
+        length < sizeof(whole) && decimals < sizeof(part) && (decimals || !text[length]);
     if (possible) {
         memcpy(whole, text, length);
         memcpy(part, text + length + 1, decimals);
     }
     if (!possible || value_number(key, whole, most, &value, &ignored) < 0 ||
         value_number(key, part, 999, &thousandths, &ignored) < 0) {
-        return complain(complaint, "%s=%.40s is not a number from 0 to %llu with up to three decimals",
-                        key, text, (unsigned long long)most);
+        return complain(complaint,
+                        "%s=%.40s is not a number from 0 to %llu with up to three decimals", key,
+                        text, (unsigned long long)most);
     }
     *ret = value * 1000 + thousandths;
     return 0;

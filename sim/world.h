@@ -76,7 +76,7 @@ enum number {
     NUMBER_PCIE_MAX_WIDTH,
     NUMBER_PCIE_RX, /* KB/s */
     NUMBER_PCIE_TX,
-    NUMBER_ECC, /* 0, 1 */
+    NUMBER_ECC,         /* 0, 1 */
     NUMBER_ECC_PENDING, /* unknown: as it is now */
     NUMBER_ECC_CORRECTED,
     NUMBER_ECC_UNCORRECTED,
@@ -87,10 +87,10 @@ enum number {
     NUMBER_REMAPPED_PENDING,
     NUMBER_REMAPPED_FAILED,
     NUMBER_RECOVERY,
-    NUMBER_PERSISTENCE, /* 0, 1 */
-    NUMBER_DISPLAY,     /* 0, 1 */
+    NUMBER_PERSISTENCE,    /* 0, 1 */
+    NUMBER_DISPLAY,        /* 0, 1 */
     NUMBER_DISPLAY_ACTIVE, /* unknown: as the display */
-    NUMBER_ACCOUNTING,  /* 0, 1 */
+    NUMBER_ACCOUNTING,     /* 0, 1 */
     NUMBER_ACCOUNTING_ROOM,
     NUMBER_EVENTS,      /* 0, 1: can it report events */
     NUMBER_EVENT_TYPES, /* unknown: what the other settings make of it */
@@ -131,7 +131,7 @@ struct gpu {
     bool defined, lost, denied, suspended;
     char name[WORLD_NAME_MAX], uuid[WORLD_UUID_MAX], serial[32];
     uint32_t pci_domain, pci_bus, pci_device, pci_id, pci_subsystem_id;
-    uint32_t pci_class; /* 0x0300; UINT32_MAX: by the display */
+    uint32_t pci_class;             /* 0x0300; UINT32_MAX: by the display */
     uint64_t numbers[NUMBER_COUNT]; /* WORLD_UNKNOWN where the scenario does not say */
     uint64_t forgotten;             /* accounting knows no process that ended before */
     struct memory memory;
