@@ -80,7 +80,8 @@ const struct command command_record = {
     .arguments = "FILE",
     .description =
         "Asks the driver everything that the simulated driver can play, and writes what it "
-        "answers, how long that takes, and what it does not have, to FILE (- is standard output): "
+        "answers, how long that takes, and what it does not have, to FILE ('-' is standard "
+        "output): "
         "a scenario that --driver sim:FILE plays, call for call alike, on any machine. Names of "
         "processes, their PIDs, UUIDs and serial numbers are made up unless they are asked for. "
         "Nothing is set on a GPU, and a sleeping one is not woken without --wake. A call that does "

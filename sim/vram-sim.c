@@ -2,9 +2,9 @@
 /* vram-sim: holds memory of a simulated GPU, and looks at and changes the machine it belongs to. */
 #include "common/json.h"
 #include "common/size.h"
+#include "sim/command.h"
 #include "sim/hold.h"
 #include "sim/locate.h"
-#include "sim/record.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,17 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+const char *driver;
 
-struct command {
-    const char *name, *arguments, *summary, *help;
-    int (*run)(const struct command *command, int argc, char **argv);
-};
-
-static const char *driver; /* --driver */
-
-static int usage_error(const struct command *command, const char *format, ...) PRINTF_LIKE(2, 3);
-static int usage_error(const struct command *command, const char *format, ...)
+int usage_error(const struct command *command, const char *format, ...)
 {
     char text[256];
     va_list arguments;
@@ -77,24 +69,6 @@ static int open_sim(struct sim *sim)
 
 /* ---- Options ----------------------------------------------------------------------------------- */
 
-enum {
-    OPTION_DRIVER = 256,
-    OPTION_GPU,
-    OPTION_RAMP,
-    OPTION_FOR,
-    OPTION_TYPE,
-    OPTION_NAME,
-    OPTION_JSON,
-    OPTION_EVERY,
-    OPTION_READINGS,
-    OPTION_TIMEOUT,
-    OPTION_NAMES,
-    OPTION_IDS,
-    OPTION_ANSWERS,
-    OPTION_FORCE,
-    OPTION_WAKE,
-};
-
 static const struct option long_options[] = {
     {"driver", required_argument, NULL, OPTION_DRIVER},
     {"help", no_argument, NULL, 'h'},
@@ -121,11 +95,7 @@ static void print_help(const struct command *command)
                  command->arguments, command->help);
 }
 
-/*
- * Reads options of which `allowed` lists those of the command; 'h' is always one. Returns the next
- * option, -1 at the end, 0 where help was given, '?' after an error.
- */
-static int next_option(const struct command *command, int argc, char **argv, const int *allowed)
+int next_option(const struct command *command, int argc, char **argv, const int *allowed)
 {
     int option;
     while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) == OPTION_DRIVER) {
@@ -519,83 +489,6 @@ static int run_path(const struct command *command, int argc, char **argv)
     return EXIT_DONE;
 }
 
-/* ---- record ------------------------------------------------------------------------------------ */
-
-static int record_option(const struct command *command, int option, struct record_options *options)
-{
-    struct complaint complaint = {""};
-    int r = 0;
-    switch (option) {
-    case OPTION_FOR:
-        r = value_time("--for", optarg, &options->duration_ns, &complaint);
-        break;
-    case OPTION_EVERY:
-        r = value_time("--every", optarg, &options->period_ns, &complaint);
-        break;
-    case OPTION_TIMEOUT:
-        r = value_time("--timeout", optarg, &options->timeout_ns, &complaint);
-        break;
-    case OPTION_READINGS:
-        r = value_number("--readings", optarg, 1000, &options->readings, &complaint);
-        break;
-    case OPTION_NAMES:
-        options->compose.names = true;
-        break;
-    case OPTION_IDS:
-        options->compose.ids = true;
-        break;
-    case OPTION_ANSWERS:
-        options->answers = true;
-        break;
-    case OPTION_FORCE:
-        options->force = true;
-        break;
-    default:
-        options->wake = true;
-        break;
-    }
-    return r < 0 ? usage_error(command, "%s", complaint.text) : 0;
-}
-
-static int check_record(const struct command *command, const struct record_options *options)
-{
-    if (options->period_ns < 10000000 || options->period_ns > 3600000000000u) {
-        return usage_error(command, "--every: from 10ms to 1h, please");
-    }
-    if (options->timeout_ns < 100000000 || options->timeout_ns > 3600000000000u) {
-        return usage_error(command, "--timeout: from 100ms to 1h, please");
-    }
-    return options->readings ? 0 : usage_error(command, "--readings: at least 1, please");
-}
-
-static int run_record(const struct command *command, int argc, char **argv)
-{
-    static const int allowed[] = {
-        OPTION_FOR, OPTION_EVERY,   OPTION_READINGS, OPTION_TIMEOUT, OPTION_NAMES,
-        OPTION_IDS, OPTION_ANSWERS, OPTION_FORCE,    OPTION_WAKE,    0};
-    struct record_options options = {
-        .readings = 5, .period_ns = 250000000, .timeout_ns = 10000000000u};
-    const char *from_environment = getenv("VRAM_DRIVER");
-    int option;
-    while ((option = next_option(command, argc, argv, allowed)) > 0) {
-        if (option == '?' || record_option(command, option, &options)) {
-            return EXIT_USAGE;
-        }
-    }
-    if (option == 0) {
-        return EXIT_DONE;
-    }
-    if (argc - optind != 1) {
-        return usage_error(command, argc == optind ? "into which file? - is standard output"
-                                                   : "only one file can be written");
-    }
-    options.file = argv[optind];
-    options.driver = driver                                    ? driver
-                     : from_environment && from_environment[0] ? from_environment
-                                                               : "nvml";
-    return check_record(command, &options) ? EXIT_USAGE : record(&options);
-}
-
 /* ---- Commands ---------------------------------------------------------------------------------- */
 
 static const struct command commands[] = {
@@ -637,26 +530,7 @@ static const struct command commands[] = {
      "Prints the directory of the driver generations, or of one (r550): the LD_LIBRARY_PATH of "
      "programs\nthat load NVML themselves.\n",
      run_path},
-    {"record",
-     "FILE [--for T] [--every T] [--readings N] [--timeout T] [--names] [--ids] [--answers] "
-     "[--force] [--wake] ",
-     "write what a driver answers as a scenario",
-     "Writes what the driver of this machine answers, or the one of --driver (nvml, "
-     "nvml:/path/to/library,\n"
-     "sim:NAME), to FILE, as a scenario that answers the same; - is standard output. Nothing is "
-     "set on a\n"
-     "GPU. 'vram record' is the same.\n\n"
-     "  --for T       also follows what changes, for this time\n"
-     "  --every T     how often it looks then: 10ms to 1h (250ms)\n"
-     "  --readings N  how often everything is read, for how long calls take (5)\n"
-     "  --timeout T   how long a call may take before it is recorded as one that hangs (10s)\n"
-     "  --names       the names of processes as they are, instead of process-1 and so on\n"
-     "  --ids         UUIDs and serial numbers as they are, instead of made-up ones\n"
-     "  --answers     the answers as they are, one a line, instead of a scenario\n"
-     "  --force       overwrites FILE\n"
-     "  --wake        also where that wakes a sleeping GPU\n\n"
-     "Status 3 where the driver does not start or stops answering, which the file says; 4 where "
-     "FILE cannot\nbe written.\n",
+    {"record", RECORD_ARGUMENTS, "write what a driver answers as a scenario", RECORD_HELP,
      run_record},
 };
 
