@@ -94,10 +94,6 @@ static int read_first(struct recording *recording)
             break;
         }
     }
-    recording->first = malloc(sizeof(*recording->first));
-    if (!recording->first) {
-        return -ENOMEM;
-    }
     memcpy(recording->first, reader->reading, sizeof(*recording->first));
     recording->first->taken_ns = clock_now_ns();
     if (recording->trouble && recording->first->answer_count) {
@@ -376,12 +372,26 @@ static int record_to(struct recording *recording, struct target *target)
     return status;
 }
 
-int record(const struct record_options *options)
+static int record_with(struct recording *recording)
 {
     struct sigaction action = {.sa_handler = stop};
-    struct recording recording = {.options = options, .composer = {.options = options->compose}};
-    struct complaint complaint;
     struct target target;
+    struct complaint complaint;
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    if (target_open(&target, recording->options->file, recording->options->force, &complaint) < 0) {
+        return say(complaint.text, RECORD_NOT_WRITTEN);
+    }
+    int status = record_to(recording, &target);
+    target_drop(&target);
+    composer_done(&recording->composer);
+    buf_done(&recording->result);
+    return status;
+}
+
+int record(const struct record_options *options)
+{
+    struct recording recording = {.options = options, .composer = {.options = options->compose}};
     char sleeping[80];
     if (!options->wake && find_sleeping(sleeping, sizeof(sleeping))) {
         (void)fprintf(stderr,
@@ -390,15 +400,12 @@ int record(const struct record_options *options)
                       sleeping);
         return RECORD_NO_DRIVER;
     }
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    if (target_open(&target, options->file, options->force, &complaint) < 0) {
-        return say(complaint.text, RECORD_NOT_WRITTEN);
+    struct reading *first = calloc(1, sizeof(*first));
+    if (!first) {
+        return say("out of memory", RECORD_NO_DRIVER);
     }
-    int status = record_to(&recording, &target);
-    target_drop(&target);
-    composer_done(&recording.composer);
-    buf_done(&recording.result);
-    free(recording.first);
+    recording.first = first;
+    int status = record_with(&recording);
+    free(first);
     return status;
 }
