@@ -76,10 +76,9 @@ int words_split(struct words *words, const char *line, size_t length, struct com
             inside = true;
         }
         if (quoted && c == '\\') {
-            size_t used = read_escape(line + i + 1, length - i - 1, out++);
-            if (!used) {
-                return complain(complaint, "a backslash in quotes stands before \", \\ or xHH");
-            }
+            size_t used = read_escape(line + i + 1, length - i - 1, out);
+            *out = used ? *out : c; /* before anything else it is itself */
+            out++;
             i += used;
         } else if (c == '"') {
             quoted = !quoted;

@@ -24,7 +24,7 @@ int complain(struct complaint *complaint, const char *format, ...) PRINTF_LIKE(2
 
 /* A line taken apart. Words are separated by blanks; "double quotes" keep blanks together, also in
  * the middle of a word (name="RTX 4090"), and there a backslash stands before a quote, a backslash, or x and a byte as two
- * hexadecimal digits. A # at the start of a word ends the line. */
+ * hexadecimal digits; elsewhere it is itself. A # at the start of a word ends the line. */
 struct words {
     char text[WORDS_LINE_MAX + 1];
     char *word[WORDS_MAX];
