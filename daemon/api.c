@@ -281,6 +281,7 @@ static void answer_fresh(struct daemon *daemon, struct http_request *request, ui
     struct parked_wish wish = {
         .for_sample = true,
         .take = needed_take(daemon, request),
+        .max_age_ns = max_age_ms < UINT64_MAX / 1000000 ? max_age_ms * 1000000 : UINT64_MAX,
         .timeout_ms = daemon->options.call_timeout_ns / 1000000 + LATE_MS,
         .answer = answer_sampled,
         .data = daemon,
@@ -292,7 +293,7 @@ static void answer_fresh(struct daemon *daemon, struct http_request *request, ui
     } else if (parking_add(daemon->parking, request, &wish) < 0) {
         http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
     } else {
-        collector_ask(daemon->collector, wish.take);
+        collector_ask_unless_running(daemon->collector, wish.take, wish.max_age_ns);
     }
 }
 

@@ -361,6 +361,15 @@ void collector_ask(struct collector *collector, uint32_t take)
     start_or_ask(collector);
 }
 
+void collector_ask_unless_running(struct collector *collector, uint32_t take, uint64_t max_age_ns)
+{
+    bool serves = collector->is_running && (take & ~collector->running_take) == 0 &&
+                  collector_running_ns(collector) <= max_age_ns;
+    if (!serves) {
+        collector_ask(collector, take);
+    }
+}
+
 bool collector_is_asked(const struct collector *collector)
 {
     return collector->is_wanted || collector->is_running;

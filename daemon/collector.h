@@ -43,6 +43,9 @@ struct collector *collector_free(struct collector *collector);
 
 /* Asks for a sample begun after now that has at least what `take` says. While paused nothing is delivered. */
 void collector_ask(struct collector *collector, uint32_t take);
+/* The same, unless the sample that is under way has that and began at most so long ago: the questions that come while one is
+ * taken then share it. */
+void collector_ask_unless_running(struct collector *collector, uint32_t take, uint64_t max_age_ns);
 
 /* Whether a sample is being taken, or will be as soon as a child runs. */
 bool collector_is_asked(const struct collector *collector);

@@ -85,6 +85,13 @@ int parking_add(struct parking *parking, struct http_request *request,
     return 0;
 }
 
+static bool serves(const struct sample *sample, const struct parked *parked)
+{
+    bool fresh = parked->asked_ns <= sample->begun_ns ||
+                 parked->asked_ns - sample->begun_ns <= parked->wish.max_age_ns;
+    return parked->wish.for_sample && fresh && (parked->wish.take & ~sample->take) == 0;
+}
+
 /* An answer ends no other request and is given to none twice, so that `next` stays; one that is parked anew by its
  * answer stands at the end and asks for more than this sample or epoch. */
 void parking_sampled(struct parking *parking, const struct sample *sample)
@@ -92,8 +99,7 @@ void parking_sampled(struct parking *parking, const struct sample *sample)
     struct parked *parked = TAILQ_FIRST(&parking->list);
     while (parked) {
         struct parked *next = TAILQ_NEXT(parked, link);
-        if (parked->wish.for_sample && parked->asked_ns <= sample->begun_ns &&
-            (parked->wish.take & ~sample->take) == 0) {
+        if (serves(sample, parked)) {
             answer(parked, PARKED_SAMPLE, sample);
         }
         parked = next;

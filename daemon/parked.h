@@ -23,8 +23,9 @@ typedef void (*parked_function)(void *data, struct http_request *request, enum p
                                 const struct sample *sample);
 
 struct parked_wish {
-    bool for_sample; /* begun after now, with at least `take` */
+    bool for_sample; /* begun after now, or at most `max_age_ns` before, with at least `take` */
     uint32_t take;
+    uint64_t max_age_ns;
     bool for_epoch; /* other than `after` */
     uint64_t after;
     uint64_t timeout_ms; /* UINT64_MAX: none */

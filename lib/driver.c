@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/driver.h"
 
+#include "common/sim_generation.h"
 #include "common/sim_name.h"
 #include "common/text.h"
 #include "lib/source/source.h"
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,72 +17,6 @@ static const char *sim_directory(void)
 {
     const char *directory = secure_getenv("VRAM_SIM_DIR");
     return directory && directory[0] ? directory : VRAM_SIM_DIR;
-}
-
-/* ---- Generations ----------------------------------------------------------------------------- */
-
-/* A driver version as one number: 535.54.03 is 535054. What stands behind the second dot tells no generations
- * apart. Accepts the names of generations too: r535_54. */
-static bool version_number(const char *text, unsigned *ret_number)
-{
-    unsigned major, minor = 0;
-    char separator;
-    int fields = sscanf(text, "%u%c%u", &major, &separator, &minor);
-    if (fields < 1 || major > 100000 ||
-        (fields > 1 && separator != '.' && separator != '_' &&
-         !isspace((unsigned char)separator))) {
-        return false;
-    }
-    *ret_number = major * 1000 + (fields == 3 && minor < 1000 ? minor : 0);
-    return true;
-}
-
-/* The newest generation that is not newer than the version; the oldest where all are. */
-static int find_generation(unsigned version, char *name, size_t size)
-{
-    unsigned best = 0, oldest = UINT32_MAX;
-    DIR *directory = opendir(sim_directory());
-    if (!directory) {
-        return -errno;
-    }
-    name[0] = '\0';
-    for (struct dirent *entry; (entry = readdir(directory));) {
-        unsigned number;
-        if (entry->d_name[0] != 'r' || strpbrk(entry->d_name, ".") ||
-            !version_number(entry->d_name + 1, &number)) {
-            continue;
-        }
-        bool better = number <= version && number >= best;
-        bool stopgap = best == 0 && number > version && number < oldest;
-        if (better || stopgap) {
-            best = better ? number : best;
-            oldest = stopgap ? number : oldest;
-            (void)text_copy(name, size, entry->d_name);
-        }
-    }
-    (void)closedir(directory);
-    return name[0] ? 0 : -ENOENT;
-}
-
-/* The version in a scenario's first line, "driver 550.54.14". */
-static int scenario_version(const char *path, unsigned *ret_version)
-{
-    char line[256], version[64];
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        return -errno;
-    }
-    int r = -EINVAL;
-    while (r == -EINVAL && fgets(line, sizeof(line), file)) {
-        const char *word = line + strspn(line, " \t");
-        if (sscanf(word, "driver %63s", version) == 1 && version_number(version, ret_version)) {
-            r = 0;
-        } else if (word[0] != '#' && word[0] != '\n') {
-            break;
-        }
-    }
-    (void)fclose(file);
-    return r;
 }
 
 /* ---- "sim:" ---------------------------------------------------------------------------------- */
@@ -110,7 +43,7 @@ static int choose_generation(const char *spec, size_t prefix, const char *scenar
         (void)text_copy_n(name, size, spec, prefix - 1);
         return 0;
     }
-    int r = scenario_version(scenario, &version);
+    int r = sim_generation_of_scenario(scenario, &version);
     if (r == -EINVAL) {
         return err_set(err, -EINVAL, "bad_simulation",
                        "%s does not begin with a line 'driver VERSION'", scenario);
@@ -119,7 +52,7 @@ static int choose_generation(const char *spec, size_t prefix, const char *scenar
         return err_set(err, -ENOENT, "no_such_simulation",
                        "there is no simulated machine '%s': %s: %s", spec, scenario, strerror(-r));
     }
-    r = find_generation(version, name, size);
+    r = sim_generation_find(sim_directory(), version, name, size);
     return r < 0 ? err_set(err, -ENOENT, "no_simulation",
                            "the simulated driver is not installed in %s", sim_directory())
                  : 0;

@@ -7,8 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUFFER_SIZE 4000u
-
 /* What accounting knows of one process. */
 struct record {
     uint32_t pid;
@@ -196,7 +194,8 @@ EXPORT(nvmlDeviceGetAccountingPids, nvml_device device, uint32_t *count, uint32_
 
 EXPORT(nvmlDeviceGetAccountingBufferSize, nvml_device device, uint32_t *ret_size)
 {
-    DEVICE_CALL(nvmlDeviceGetAccountingBufferSize, device, answer_number(BUFFER_SIZE, ret_size));
+    DEVICE_CALL(nvmlDeviceGetAccountingBufferSize, device,
+                answer_number(call_gpu(&call)->numbers[NUMBER_ACCOUNTING_ROOM], ret_size));
 }
 
 EXPORT(nvmlDeviceClearAccountingPids, nvml_device device)

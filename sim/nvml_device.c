@@ -275,8 +275,13 @@ static nvml_ret pci_extended(const struct call *call, struct nvml_pci_extended *
     pci->device = known.device;
     pci->pci_device_id = known.pci_device_id;
     pci->pci_subsystem_id = known.pci_subsystem_id;
-    pci->base_class = 3; /* display controller */
-    pci->sub_class = call_gpu(call)->numbers[NUMBER_DISPLAY] == 1 ? 0 : 2;
+    const struct gpu *gpu = call_gpu(call);
+    uint32_t class = gpu->pci_class; /* of display controllers: with a screen VGA, else 3D */
+    if (class == UINT32_MAX) {
+        class = gpu->numbers[NUMBER_DISPLAY] == 1 ? 0x0300 : 0x0302;
+    }
+    pci->base_class = class >> 8;
+    pci->sub_class = class & 0xFF;
     memcpy(pci->bus_id, known.bus_id, sizeof(pci->bus_id));
     return NVML_SUCCESS;
 }

@@ -61,7 +61,11 @@ static nvml_ret free_set(nvml_event_set handle)
 static uint64_t supported_types(const struct call *call)
 {
     const struct gpu *gpu = call_gpu(call);
-    uint64_t types = KNOWN_TYPES;
+    uint64_t types = gpu->numbers[NUMBER_EVENT_TYPES];
+    if (types != WORLD_UNKNOWN) {
+        return types;
+    }
+    types = KNOWN_TYPES;
     if (gpu->numbers[NUMBER_ECC] != 1) {
         types &= ~(uint64_t)(NVML_EVENT_SINGLE_BIT_ECC | NVML_EVENT_DOUBLE_BIT_ECC);
     }

@@ -8,7 +8,8 @@ static nvml_ret mig_mode(const struct call *call, uint32_t *ret_current, uint32_
     nvml_ret code = ret_pending ? answer_number(call_gpu(call)->numbers[NUMBER_MIG], ret_current)
                                 : NVML_INVALID_ARGUMENT;
     if (code == NVML_SUCCESS) {
-        *ret_pending = *ret_current;
+        uint64_t pending = call_gpu(call)->numbers[NUMBER_MIG_PENDING];
+        *ret_pending = pending == WORLD_UNKNOWN ? *ret_current : (uint32_t)pending;
     }
     return code;
 }
@@ -16,7 +17,10 @@ static nvml_ret mig_mode(const struct call *call, uint32_t *ret_current, uint32_
 /* Cards that cannot be divided answer too: none. */
 static nvml_ret mig_places(const struct call *call, uint32_t *ret_count)
 {
-    return answer_number(call_gpu(call)->numbers[NUMBER_MIG] == WORLD_UNKNOWN ? 0 : WORLD_INSTANCES,
+    const uint64_t *numbers = call_gpu(call)->numbers;
+    uint64_t usual = numbers[NUMBER_MIG] == WORLD_UNKNOWN ? 0 : WORLD_INSTANCES;
+    return answer_number(numbers[NUMBER_MIG_PLACES] == WORLD_UNKNOWN ? usual
+                                                                     : numbers[NUMBER_MIG_PLACES],
                          ret_count);
 }
 

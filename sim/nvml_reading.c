@@ -14,11 +14,17 @@ static uint64_t number(const struct call *call, enum number which)
     return call_gpu(call)->numbers[which];
 }
 
-/* Watts, told in milliwatts. */
-static nvml_ret power(const struct call *call, enum number which, uint32_t *ret_milliwatts)
+/* A number that is the same as another where the scenario does not tell it. */
+static uint64_t number_or(const struct call *call, enum number which, enum number other)
 {
-    uint64_t watts = number(call, which);
-    return answer_number(watts == WORLD_UNKNOWN ? watts : watts * 1000, ret_milliwatts);
+    uint64_t value = number(call, which);
+    return value == WORLD_UNKNOWN ? number(call, other) : value;
+}
+
+static uint64_t number_or_value(const struct call *call, enum number which, uint64_t other)
+{
+    uint64_t value = number(call, which);
+    return value == WORLD_UNKNOWN ? other : value;
 }
 
 #define NUMBER(name, which)                                                                        \
@@ -26,10 +32,10 @@ static nvml_ret power(const struct call *call, enum number which, uint32_t *ret_
     {                                                                                              \
         DEVICE_CALL(name, device, answer_number(number(&call, which), ret_number));                \
     }
-#define POWER(name, which)                                                                         \
+#define NUMBER_OR(name, which, other)                                                              \
     EXPORT(name, nvml_device device, uint32_t *ret_number)                                         \
     {                                                                                              \
-        DEVICE_CALL(name, device, power(&call, which, ret_number));                                \
+        DEVICE_CALL(name, device, answer_number(number_or(&call, which, other), ret_number));      \
     }
 
 NUMBER(nvmlDeviceGetFanSpeed, NUMBER_FAN)
@@ -40,13 +46,13 @@ NUMBER(nvmlDeviceGetMaxPcieLinkGeneration, NUMBER_PCIE_MAX_GENERATION)
 NUMBER(nvmlDeviceGetMaxPcieLinkWidth, NUMBER_PCIE_MAX_WIDTH)
 NUMBER(nvmlDeviceGetPersistenceMode, NUMBER_PERSISTENCE)
 NUMBER(nvmlDeviceGetComputeMode, NUMBER_COMPUTE_MODE)
-NUMBER(nvmlDeviceGetDisplayActive, NUMBER_DISPLAY)
+NUMBER_OR(nvmlDeviceGetDisplayActive, NUMBER_DISPLAY_ACTIVE, NUMBER_DISPLAY)
 NUMBER(nvmlDeviceGetDisplayMode, NUMBER_DISPLAY)
 NUMBER(nvmlDeviceGetVirtualizationMode, NUMBER_VIRTUALIZATION)
-POWER(nvmlDeviceGetPowerUsage, NUMBER_POWER)
-POWER(nvmlDeviceGetEnforcedPowerLimit, NUMBER_POWER_LIMIT)
-POWER(nvmlDeviceGetPowerManagementLimit, NUMBER_POWER_LIMIT)
-POWER(nvmlDeviceGetPowerManagementDefaultLimit, NUMBER_POWER_LIMIT)
+NUMBER(nvmlDeviceGetPowerUsage, NUMBER_POWER)
+NUMBER(nvmlDeviceGetEnforcedPowerLimit, NUMBER_POWER_LIMIT)
+NUMBER_OR(nvmlDeviceGetPowerManagementLimit, NUMBER_POWER_LIMIT_SET, NUMBER_POWER_LIMIT)
+NUMBER_OR(nvmlDeviceGetPowerManagementDefaultLimit, NUMBER_POWER_LIMIT_DEFAULT, NUMBER_POWER_LIMIT)
 
 EXPORT(nvmlDeviceGetTotalEnergyConsumption, nvml_device device, uint64_t *ret_millijoules)
 {
@@ -83,11 +89,14 @@ static nvml_ret rates(const struct call *call, struct nvml_utilization *ret_rate
     return NVML_SUCCESS;
 }
 
-static nvml_ret engine(uint64_t percent, uint32_t *ret_percent, uint32_t *ret_period_us)
+#define PERIOD_US 167000u
+
+static nvml_ret engine(uint64_t percent, uint64_t period_us, uint32_t *ret_percent,
+                       uint32_t *ret_period_us)
 {
     nvml_ret code = ret_period_us ? answer_number(percent, ret_percent) : NVML_INVALID_ARGUMENT;
     if (code == NVML_SUCCESS) {
-        *ret_period_us = 167000;
+        *ret_period_us = (uint32_t)period_us;
     }
     return code;
 }
@@ -101,14 +110,18 @@ EXPORT(nvmlDeviceGetEncoderUtilization, nvml_device device, uint32_t *ret_percen
        uint32_t *ret_period_us)
 {
     DEVICE_CALL(nvmlDeviceGetEncoderUtilization, device,
-                engine(number(&call, NUMBER_ENCODER), ret_percent, ret_period_us));
+                engine(number(&call, NUMBER_ENCODER),
+                       number_or_value(&call, NUMBER_ENCODER_PERIOD, PERIOD_US), ret_percent,
+                       ret_period_us));
 }
 
 EXPORT(nvmlDeviceGetDecoderUtilization, nvml_device device, uint32_t *ret_percent,
        uint32_t *ret_period_us)
 {
     DEVICE_CALL(nvmlDeviceGetDecoderUtilization, device,
-                engine(number(&call, NUMBER_DECODER), ret_percent, ret_period_us));
+                engine(number(&call, NUMBER_DECODER),
+                       number_or_value(&call, NUMBER_DECODER_PERIOD, PERIOD_US), ret_percent,
+                       ret_period_us));
 }
 
 /* ---- Temperature ------------------------------------------------------------------------------- */
@@ -137,14 +150,10 @@ static nvml_ret temperature_v(const struct call *call, struct nvml_temperature_v
 
 static nvml_ret threshold(const struct call *call, uint32_t which, uint32_t *ret_celsius)
 {
-    switch (which) {
-    case 0:
-        return answer_number(number(call, NUMBER_TEMPERATURE_SHUTDOWN), ret_celsius);
-    case 1:
-        return answer_number(number(call, NUMBER_TEMPERATURE_SLOWDOWN), ret_celsius);
-    default:
-        return which < 8 ? NVML_NOT_SUPPORTED : NVML_INVALID_ARGUMENT;
-    }
+    return which < 8
+               ? answer_number(number(call, (enum number)(NUMBER_TEMPERATURE_SHUTDOWN + which)),
+                               ret_celsius)
+               : NVML_INVALID_ARGUMENT;
 }
 
 EXPORT(nvmlDeviceGetTemperature, nvml_device device, uint32_t sensor, uint32_t *ret_celsius)
@@ -202,7 +211,7 @@ static nvml_ret ecc_mode(const struct call *call, uint32_t *ret_current, uint32_
     nvml_ret code =
         ret_pending ? answer_number(number(call, NUMBER_ECC), ret_current) : NVML_INVALID_ARGUMENT;
     if (code == NVML_SUCCESS) {
-        *ret_pending = *ret_current;
+        *ret_pending = (uint32_t)number_or(call, NUMBER_ECC_PENDING, NUMBER_ECC);
     }
     return code;
 }
@@ -210,7 +219,9 @@ static nvml_ret ecc_mode(const struct call *call, uint32_t *ret_current, uint32_
 static nvml_ret ecc_errors(const struct call *call, uint32_t type, uint32_t counter,
                            uint64_t *ret_count)
 {
-    uint64_t count = number(call, type ? NUMBER_ECC_UNCORRECTED : NUMBER_ECC_CORRECTED);
+    enum number started = type ? NUMBER_ECC_UNCORRECTED : NUMBER_ECC_CORRECTED;
+    enum number ever = type ? NUMBER_ECC_UNCORRECTED_EVER : NUMBER_ECC_CORRECTED_EVER;
+    uint64_t count = number_or(call, counter ? ever : started, started);
     if (type > 1 || counter > 1 || !ret_count) {
         return NVML_INVALID_ARGUMENT;
     }
@@ -231,7 +242,9 @@ static nvml_ret remapped_rows(const struct call *call, uint32_t *ret[4])
     if (number(call, NUMBER_ECC) == WORLD_UNKNOWN) {
         return NVML_NOT_SUPPORTED;
     }
-    *ret[0] = *ret[1] = *ret[2] = *ret[3] = 0;
+    for (size_t i = 0; i < 4; i++) {
+        *ret[i] = (uint32_t)number_or_value(call, (enum number)(NUMBER_REMAPPED_CORRECTED + i), 0);
+    }
     return NVML_SUCCESS;
 }
 
@@ -268,7 +281,8 @@ static void read_field(const struct call *call, struct nvml_field_value *field)
         field->value_type = NVML_VALUE_U64;
         break;
     case NVML_FIELD_RECOVERY_ACTION:
-        value = sim_generation.number >= 565057 ? 0 : WORLD_UNKNOWN;
+        value = sim_generation.number >= 565057 ? number_or_value(call, NUMBER_RECOVERY, 0)
+                                                : WORLD_UNKNOWN;
         break;
     default:
         break;

@@ -149,7 +149,7 @@ static bool read_command(uint32_t pid, char *text, size_t size)
 
 static nvml_ret process_name(uint32_t pid, char *text, uint32_t size)
 {
-    char name[WORLD_NAME_MAX], command[1024];
+    char name[WORLD_PROCESS_NAME_MAX], command[1024];
     const char *known = sim_process_name(&session.sim, pid, name);
     if (!known && !read_command(pid, command, sizeof(command))) {
         return text && size ? NVML_NOT_FOUND : NVML_INVALID_ARGUMENT;

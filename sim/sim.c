@@ -368,6 +368,7 @@ uint64_t sim_used(struct sim *sim, const struct world *world, uint32_t gpu, int 
     const struct memory *memory = world_memory(world, gpu, instance);
     uint64_t sum = world_add(world_add(memory->overhead, memory->managed), memory->settled);
     sum = world_add(sum, held_by_holders(sim, world, gpu, instance));
+    sum -= memory->shared < sum ? memory->shared : sum;
     if (instance >= 0) {
         return sum;
     }
@@ -472,12 +473,12 @@ void sim_list(struct sim *sim, const struct world *world, uint32_t gpu, int inst
     list_grown(&list);
 }
 
-const char *sim_process_name(struct sim *sim, uint32_t pid, char name[WORLD_NAME_MAX])
+const char *sim_process_name(struct sim *sim, uint32_t pid, char name[WORLD_PROCESS_NAME_MAX])
 {
     for (size_t i = 0; i < sim->now->process_count; i++) {
         const struct process *process = &sim->now->processes[i];
         if (sim_pid(process) == pid && process->name[0]) {
-            memcpy(name, process->name, WORLD_NAME_MAX);
+            memcpy(name, process->name, sizeof(process->name));
             return name;
         }
     }

@@ -68,7 +68,7 @@ void sim_list(struct sim *sim, const struct world *world, uint32_t gpu, int inst
               void *data);
 
 /* The name of the process with that pid, as scenario or holder gives it; NULL. */
-const char *sim_process_name(struct sim *sim, uint32_t pid, char name[WORLD_NAME_MAX]);
+const char *sim_process_name(struct sim *sim, uint32_t pid, char name[WORLD_PROCESS_NAME_MAX]);
 
 /* The pid of a scenario's process for who reads. */
 uint32_t sim_pid(const struct process *process);

@@ -264,6 +264,9 @@ static int set_process(struct process *process, const char *key, const char *val
     if (strcmp(key, "mem") == 0) {
         return value_size(key, value, &process->used, complaint);
     }
+    if (strcmp(key, "peak") == 0) {
+        return value_size(key, value, &process->peak, complaint);
+    }
     if (strcmp(key, "type") == 0) {
         return parse_kinds(value, &process->kinds, complaint);
     }
@@ -348,7 +351,7 @@ static int run_exit(struct statement *s)
 {
     enum pid_kind kind;
     uint32_t pid;
-    uint64_t lag = s->world->lag;
+    uint64_t lag = s->world->lag, gpu = WORLD_UNKNOWN;
     const char *text = words_next(&s->words);
     if (!text) {
         return complain(s->complaint, "which process? Write exit 4242");
@@ -356,9 +359,13 @@ static int run_exit(struct statement *s)
     int r = parse_pid(text, &kind, &pid, s->complaint);
     for (char *word; r == 0 && (word = words_next(&s->words));) {
         char *value = words_value(word);
-        r = value && strcmp(word, "lag") == 0
-                ? value_time(word, value, &lag, s->complaint)
-                : complain(s->complaint, "unknown word '%.40s'", word);
+        if (value && strcmp(word, "lag") == 0) {
+            r = value_time(word, value, &lag, s->complaint);
+        } else if (value && strcmp(word, "gpu") == 0) {
+            r = value_number(word, value, WORLD_GPUS - 1, &gpu, s->complaint);
+        } else {
+            r = complain(s->complaint, "unknown word '%.40s'", word);
+        }
     }
     if (r < 0 || s->dry) {
         return r;
@@ -366,7 +373,8 @@ static int run_exit(struct statement *s)
     bool any = false;
     for (size_t i = 0; i < s->world->process_count; i++) {
         struct process *process = &s->world->processes[i];
-        if (process->pid_kind == kind && process->pid == pid && process->ended == WORLD_NEVER) {
+        if (process->pid_kind == kind && process->pid == pid && process->ended == WORLD_NEVER &&
+            (gpu == WORLD_UNKNOWN || process->gpu == gpu)) {
             process->ended = s->world->now;
             process->lag = lag;
             any = true;

@@ -202,6 +202,10 @@ static const char *find_do(const char *line)
 {
     bool quoted = false;
     for (const char *at = line; *at; at++) {
+        if (quoted && *at == '\\' && at[1]) {
+            at++;
+            continue;
+        }
         quoted ^= *at == '"';
         if (!quoted && strncmp(at, " do ", 4) == 0) {
             return at;

@@ -2,6 +2,7 @@
 /* vram-sim: holds memory of a simulated GPU, and looks at and changes the machine it belongs to. */
 #include "common/json.h"
 #include "common/size.h"
+#include "sim/command.h"
 #include "sim/hold.h"
 #include "sim/locate.h"
 
@@ -15,17 +16,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+const char *driver;
 
-struct command {
-    const char *name, *arguments, *summary, *help;
-    int (*run)(const struct command *command, int argc, char **argv);
-};
-
-static const char *driver; /* --driver */
-
-static int usage_error(const struct command *command, const char *format, ...) PRINTF_LIKE(2, 3);
-static int usage_error(const struct command *command, const char *format, ...)
+int usage_error(const struct command *command, const char *format, ...)
 {
     char text[256];
     va_list arguments;
@@ -76,16 +69,6 @@ static int open_sim(struct sim *sim)
 
 /* ---- Options ----------------------------------------------------------------------------------- */
 
-enum {
-    OPTION_DRIVER = 256,
-    OPTION_GPU,
-    OPTION_RAMP,
-    OPTION_FOR,
-    OPTION_TYPE,
-    OPTION_NAME,
-    OPTION_JSON
-};
-
 static const struct option long_options[] = {
     {"driver", required_argument, NULL, OPTION_DRIVER},
     {"help", no_argument, NULL, 'h'},
@@ -95,6 +78,14 @@ static const struct option long_options[] = {
     {"type", required_argument, NULL, OPTION_TYPE},
     {"name", required_argument, NULL, OPTION_NAME},
     {"json", no_argument, NULL, OPTION_JSON},
+    {"every", required_argument, NULL, OPTION_EVERY},
+    {"readings", required_argument, NULL, OPTION_READINGS},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"names", no_argument, NULL, OPTION_NAMES},
+    {"ids", no_argument, NULL, OPTION_IDS},
+    {"answers", no_argument, NULL, OPTION_ANSWERS},
+    {"force", no_argument, NULL, OPTION_FORCE},
+    {"wake", no_argument, NULL, OPTION_WAKE},
     {NULL, 0, NULL, 0},
 };
 
@@ -104,11 +95,7 @@ static void print_help(const struct command *command)
                  command->arguments, command->help);
 }
 
-/*
- * Reads options of which `allowed` lists those of the command; 'h' is always one. Returns the next
- * option, -1 at the end, 0 where help was given, '?' after an error.
- */
-static int next_option(const struct command *command, int argc, char **argv, const int *allowed)
+int next_option(const struct command *command, int argc, char **argv, const int *allowed)
 {
     int option;
     while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) == OPTION_DRIVER) {
@@ -543,6 +530,8 @@ static const struct command commands[] = {
      "Prints the directory of the driver generations, or of one (r550): the LD_LIBRARY_PATH of "
      "programs\nthat load NVML themselves.\n",
      run_path},
+    {"record", RECORD_ARGUMENTS, "write what a driver answers as a scenario", RECORD_HELP,
+     run_record},
 };
 
 static void print_overview(void)

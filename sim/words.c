@@ -21,6 +21,30 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
+static int hexadecimal_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *digit = c ? strchr(digits, c | 0x20) : NULL;
+    return digit ? (int)(digit - digits) : -1;
+}
+
+/* What stands behind a backslash: one of the two characters that would mean something else, or a byte as xHH, which is not 0.
+ * How many characters that took; 0: it is neither. */
+static size_t read_escape(const char *text, size_t length, char *ret)
+{
+    if (length && (text[0] == '"' || text[0] == '\\')) {
+        *ret = text[0];
+        return 1;
+    }
+    int high = length > 2 && text[0] == 'x' ? hexadecimal_digit(text[1]) : -1;
+    int low = high < 0 ? -1 : hexadecimal_digit(text[2]);
+    if (low < 0 || high + low == 0) {
+        return 0;
+    }
+    *ret = (char)(high << 4 | low);
+    return 3;
+}
+
 int words_split(struct words *words, const char *line, size_t length, struct complaint *complaint)
 {
     words->count = words->next = 0;
@@ -51,7 +75,12 @@ int words_split(struct words *words, const char *line, size_t length, struct com
             words->word[words->count++] = out;
             inside = true;
         }
-        if (c == '"') {
+        if (quoted && c == '\\') {
+            size_t used = read_escape(line + i + 1, length - i - 1, out);
+            *out = used ? *out : c; /* before anything else it is itself */
+            out++;
+            i += used;
+        } else if (c == '"') {
             quoted = !quoted;
         } else {
             *out++ = c;
@@ -93,6 +122,30 @@ int value_number(const char *key, const char *text, uint64_t most, uint64_t *ret
                         (unsigned long long)most);
     }
     *ret = value;
+    return 0;
+}
+
+int value_thousandths(const char *key, const char *text, uint64_t most, uint64_t *ret,
+                      struct complaint *complaint)
+{
+    char whole[24] = "", part[4] = "000";
+    size_t length = strcspn(text, ".");
+    size_t decimals = text[length] ? strlen(text + length + 1) : 0;
+    uint64_t value = 0, thousandths = 0;
+    struct complaint ignored;
+    bool possible =
+        length < sizeof(whole) && decimals < sizeof(part) && (decimals || !text[length]);
+    if (possible) {
+        memcpy(whole, text, length);
+        memcpy(part, text + length + 1, decimals);
+    }
+    if (!possible || value_number(key, whole, most, &value, &ignored) < 0 ||
+        value_number(key, part, 999, &thousandths, &ignored) < 0) {
+        return complain(complaint,
+                        "%s=%.40s is not a number from 0 to %llu with up to three decimals", key,
+                        text, (unsigned long long)most);
+    }
+    *ret = value * 1000 + thousandths;
     return 0;
 }
 

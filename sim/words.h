@@ -23,7 +23,8 @@ struct complaint {
 int complain(struct complaint *complaint, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* A line taken apart. Words are separated by blanks; "double quotes" keep blanks together, also in
- * the middle of a word (name="RTX 4090"), and a # at the start of a word ends the line. */
+ * the middle of a word (name="RTX 4090"), and there a backslash stands before a quote, a backslash, or x and a byte as two
+ * hexadecimal digits; elsewhere it is itself. A # at the start of a word ends the line. */
 struct words {
     char text[WORDS_LINE_MAX + 1];
     char *word[WORDS_MAX];
@@ -42,6 +43,9 @@ char *words_value(char *word);
 /* Each: 0, or -EINVAL with a complaint that names `key` and the text. */
 MUST_CHECK int value_number(const char *key, const char *text, uint64_t most, uint64_t *ret,
                             struct complaint *complaint);
+/* Thousandths of a number with up to three decimals; `most` is in whole ones. */
+MUST_CHECK int value_thousandths(const char *key, const char *text, uint64_t most, uint64_t *ret,
+                                 struct complaint *complaint);
 /* A size of common/size.h, with its unit written out; 0 is a size here. */
 MUST_CHECK int value_size(const char *key, const char *text, uint64_t *ret,
                           struct complaint *complaint);

@@ -24,6 +24,7 @@
 #define WORLD_UNKNOWN UINT64_MAX
 #define WORLD_NEVER UINT64_MAX
 #define WORLD_NAME_MAX 64
+#define WORLD_PROCESS_NAME_MAX 256
 #define WORLD_UUID_MAX 80
 
 /* Process kinds, as bits. */
@@ -40,14 +41,24 @@ enum number {
     NUMBER_NUMA,
     NUMBER_TEMPERATURE, /* °C */
     NUMBER_MEMORY_TEMPERATURE,
-    NUMBER_TEMPERATURE_SHUTDOWN,
+    NUMBER_TEMPERATURE_SHUTDOWN, /* this and the next seven in NVML's order */
     NUMBER_TEMPERATURE_SLOWDOWN,
+    NUMBER_TEMPERATURE_MEMORY_MAX,
+    NUMBER_TEMPERATURE_MAX,
+    NUMBER_TEMPERATURE_ACOUSTIC_MIN,
+    NUMBER_TEMPERATURE_ACOUSTIC,
+    NUMBER_TEMPERATURE_ACOUSTIC_MAX,
+    NUMBER_TEMPERATURE_GPS,
     NUMBER_UTILIZATION, /* percent */
     NUMBER_MEMORY_UTILIZATION,
     NUMBER_ENCODER,
     NUMBER_DECODER,
-    NUMBER_POWER, /* W */
+    NUMBER_ENCODER_PERIOD, /* µs */
+    NUMBER_DECODER_PERIOD,
+    NUMBER_POWER, /* mW; this and the next three */
     NUMBER_POWER_LIMIT,
+    NUMBER_POWER_LIMIT_SET, /* unknown, as the next: the limit */
+    NUMBER_POWER_LIMIT_DEFAULT,
     NUMBER_ENERGY,         /* mJ */
     NUMBER_FAN,            /* percent */
     NUMBER_CLOCK_GRAPHICS, /* MHz; this and the next three in NVML's order */
@@ -65,16 +76,29 @@ enum number {
     NUMBER_PCIE_MAX_WIDTH,
     NUMBER_PCIE_RX, /* KB/s */
     NUMBER_PCIE_TX,
-    NUMBER_ECC, /* 0, 1 */
+    NUMBER_ECC,         /* 0, 1 */
+    NUMBER_ECC_PENDING, /* unknown: as it is now */
     NUMBER_ECC_CORRECTED,
     NUMBER_ECC_UNCORRECTED,
-    NUMBER_PERSISTENCE, /* 0, 1 */
-    NUMBER_DISPLAY,     /* 0, 1 */
-    NUMBER_ACCOUNTING,  /* 0, 1 */
+    NUMBER_ECC_CORRECTED_EVER, /* unknown, as the next: the same as since the start */
+    NUMBER_ECC_UNCORRECTED_EVER,
+    NUMBER_REMAPPED_CORRECTED, /* this and the next three in NVML's order */
+    NUMBER_REMAPPED_UNCORRECTED,
+    NUMBER_REMAPPED_PENDING,
+    NUMBER_REMAPPED_FAILED,
+    NUMBER_RECOVERY,
+    NUMBER_PERSISTENCE,    /* 0, 1 */
+    NUMBER_DISPLAY,        /* 0, 1 */
+    NUMBER_DISPLAY_ACTIVE, /* unknown: as the display */
+    NUMBER_ACCOUNTING,     /* 0, 1 */
+    NUMBER_ACCOUNTING_ROOM,
     NUMBER_EVENTS,      /* 0, 1: can it report events */
+    NUMBER_EVENT_TYPES, /* unknown: what the other settings make of it */
     NUMBER_COMPUTE_MODE,
     NUMBER_VIRTUALIZATION,
     NUMBER_MIG,         /* 0, 1; unknown: the card cannot */
+    NUMBER_MIG_PENDING, /* unknown: as it is now */
+    NUMBER_MIG_PLACES,
     NUMBER_MIG_MONITOR, /* 0: the whole card is closed to all but root, 1: open to all */
     NUMBER_ADDRESSING,
     NUMBER_ARCHITECTURE,
@@ -90,6 +114,7 @@ struct memory {
     uint64_t total, reserved;
     uint64_t overhead; /* the driver's own, within used */
     uint64_t managed;  /* within used, and no process's */
+    uint64_t shared;   /* counted for more than one process, and used once */
     uint64_t settled;  /* Σ of the scenario's processes; kept by world_settle() */
 };
 
@@ -106,6 +131,7 @@ struct gpu {
     bool defined, lost, denied, suspended;
     char name[WORLD_NAME_MAX], uuid[WORLD_UUID_MAX], serial[32];
     uint32_t pci_domain, pci_bus, pci_device, pci_id, pci_subsystem_id;
+    uint32_t pci_class;             /* 0x0300; UINT32_MAX: by the display */
     uint64_t numbers[NUMBER_COUNT]; /* WORLD_UNKNOWN where the scenario does not say */
     uint64_t forgotten;             /* accounting knows no process that ended before */
     struct memory memory;
@@ -126,7 +152,7 @@ struct process {
     uint64_t sm_utilization;
     uint64_t started, ended; /* ended: WORLD_NEVER while it runs */
     uint64_t lag;            /* how long its memory stays used after the end */
-    char name[WORLD_NAME_MAX];
+    char name[WORLD_PROCESS_NAME_MAX];
 };
 
 enum rule_kind { RULE_FAIL, RULE_DELAY, RULE_HANG, RULE_CRASH, RULE_GROW, RULE_AFTER };

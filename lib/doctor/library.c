@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The driver's library: where it is, whether it is the right one, who stands before it: D02, D03,
  * D09, D30. */
+#include "common/nvml_places.h"
 #include "lib/doctor/exam.h"
 
 #include "common/path.h"

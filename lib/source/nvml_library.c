@@ -2,6 +2,7 @@
 /* Finds libnvidia-ml.so.1, loads it, and looks its functions up. */
 #include "lib/source/nvml.h"
 
+#include "common/nvml_places.h"
 #include "common/text.h"
 
 #include <dlfcn.h>
@@ -12,25 +13,6 @@
 #include <string.h>
 
 #define SONAME "libnvidia-ml.so.1"
-
-/* Where distributions, WSL and NixOS keep the library besides the loader's own path. Never the name
- * without ".1": that can be the CUDA toolkit's stub for linking. */
-const char *const nvml_places[] = {
-    "/usr/lib/wsl/lib/" SONAME,
-#ifdef __x86_64__
-    "/usr/lib/x86_64-linux-gnu/" SONAME,
-    "/usr/lib/x86_64-linux-gnu/nvidia/current/" SONAME,
-#elif defined(__aarch64__)
-    "/usr/lib/aarch64-linux-gnu/" SONAME,
-    "/usr/lib/aarch64-linux-gnu/nvidia/current/" SONAME,
-#endif
-    "/usr/lib64/" SONAME,
-    "/usr/lib/" SONAME,
-    "/usr/lib/nvidia*/" SONAME,
-    "/usr/local/nvidia/lib64/" SONAME,
-    "/run/opengl-driver/lib/" SONAME,
-    NULL,
-};
 
 struct function {
     size_t offset, name_offset;

@@ -136,7 +136,4 @@ struct source_ops {
 
 extern const struct source_ops nvml_source;
 
-/* Where libnvidia-ml.so.1 is looked for besides the loader's own path: patterns of glob(3), NULL at the end. */
-extern const char *const nvml_places[];
-
 #endif
