@@ -102,6 +102,8 @@ struct nvml_gpu {
     bool busy;            /* had a process or worked when it was last asked */
     bool introduced;      /* its identity was handed on */
     bool no_memory_v2;    /* the driver said that it has no such query */
+    uint32_t mig_room;    /* how many MIG instances it may have, as it said at mig_asked_ns */
+    uint64_t mig_asked_ns;
     uint64_t retry_at_ns; /* lost: when to look for it again */
     uint64_t retry_after_ns;
     nvml_ret lost_code;

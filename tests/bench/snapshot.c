@@ -36,12 +36,12 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
-/* The calls of one steady pass, looked up before: symbol searches are not the driver's time. */
+/* The calls of one steady pass, looked up before: symbol searches are not the driver's time. Whether a card is divided is
+ * asked once a second and not in each. */
 static double bare(int rounds, uint32_t gpus)
 {
     static double times[100000];
     static unsigned char lists[32 * 1024];
-    int (*mig)() = (int (*)())dlsym(library, "nvmlDeviceGetMigMode");
     int (*memory)() = (int (*)())dlsym(library, "nvmlDeviceGetMemoryInfo_v2");
     int (*compute)() = (int (*)())dlsym(library, "nvmlDeviceGetComputeRunningProcesses_v3");
     int (*graphics)() = (int (*)())dlsym(library, "nvmlDeviceGetGraphicsRunningProcesses_v3");
@@ -57,8 +57,7 @@ static double bare(int rounds, uint32_t gpus)
         for (uint32_t i = 0; i < gpus; i++) {
             struct nvml_memory_v2 m = {.version = NVML_MEMORY_V2};
             struct nvml_utilization u;
-            uint32_t count = 1024, celsius, current, pending;
-            mig(devices[i], &current, &pending);
+            uint32_t count = 1024, celsius;
             memory(devices[i], &m);
             compute(devices[i], &count, lists);
             count = 1024;

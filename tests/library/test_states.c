@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* A thread that is stuck keeps its copy of the driver's library busy: tests that hang one take a generation that
  * no other test uses. */
@@ -167,6 +169,43 @@ static void test_states__bad_scenarios_are_told_with_their_line(void **state)
     vram_close(vram);
 }
 
+static double now_s(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static size_t count_gpus(struct vram *vram)
+{
+    struct vram_snapshot *snapshot = machine_take(vram);
+    size_t count = vram_snapshot_gpu_count(snapshot);
+    vram_snapshot_unref(snapshot);
+    return count;
+}
+
+/* The costliest question of all is not asked each time, and is asked again. */
+static void test_states__whether_a_card_is_divided_is_asked_once_a_second(void **state)
+{
+    (void)state;
+    struct vram *vram =
+        machine_open(machine_write("driver 550.54.14\ngpu 0 total=81920M mig=on\n"
+                                   "mig 0 gi=1 total=20096M\nmig 0 gi=2 total=20096M\n"
+                                   "fail nvmlDeviceGetMigMode after=1 ret=NOT_SUPPORTED\n"),
+                     0);
+    double begun = now_s();
+    assert_int_equal(count_gpus(vram), 2);
+    size_t count = count_gpus(vram);
+    assert_true(count == 2 || now_s() - begun > 1);
+    while (count == 2 && now_s() - begun < 20) {
+        (void)usleep(20000);
+        count = count_gpus(vram);
+    }
+    assert_int_equal(count, 1);
+    assert_true(now_s() - begun > 0.9);
+    vram_close(vram);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_states__half_a_list_attributes_nothing),
         cmocka_unit_test(test_states__a_driver_shut_down_underneath_is_opened_anew),
         cmocka_unit_test(test_states__processes_that_come_between_two_calls),
+        cmocka_unit_test(test_states__whether_a_card_is_divided_is_asked_once_a_second),
         cmocka_unit_test(test_states__bad_scenarios_are_told_with_their_line),
     };
     return cmocka_run_group_tests_name("states", tests, machine_set_up, machine_tear_down);
