@@ -24,6 +24,7 @@
 
 struct daemon;
 struct history;
+struct hook;
 
 /* What the frame asks of the module that makes promises. `data` is daemon->promises_data. */
 struct promises_ops {
@@ -79,7 +80,8 @@ struct daemon {
     struct parking *parking;
     const struct promises_ops *promises; /* NULL: nothing is promised */
     void *promises_data;
-    struct history *history; /* NULL: none is kept */
+    struct history *history; /* NULL: none is kept, and nobody is told of events */
+    struct hook *hook;       /* NULL: no command is run for events */
 
     /* The last sample that had figures. */
     struct vram_snapshot *snapshot;

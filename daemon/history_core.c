@@ -101,8 +101,25 @@ static struct core_gpu *meet_gpu(struct history_core *core, const struct vram_gp
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
+void history_core_listen(struct history_core *core, history_told_function told)
+{
+    core->told = told;
+}
+
+void history_core_tell(const struct history_core *core, const struct history_event *event)
+{
+    const struct history_gpu *gpu = NULL;
+    for (size_t i = 0; i < core->gpu_count; i++) {
+        gpu = core->gpus[i].row.id == event->gpu ? &core->gpus[i].row : gpu;
+    }
+    if (core->told) {
+        core->told(core->data, event, gpu);
+    }
+}
+
 void history_core_event(struct history_core *core, const struct history_event *event)
 {
+    history_core_tell(core, event);
     HISTORY_ADD(&core->batch, events, *event);
 }
 
@@ -357,7 +374,7 @@ struct history_core *history_core_new(history_lease_function lease, void *data)
     struct history_core *core = calloc(1, sizeof(*core));
     if (core) {
         core->lease = lease;
-        core->lease_data = data;
+        core->data = data;
     }
     return core;
 }

@@ -15,8 +15,8 @@ struct history_standing {
 struct history {
     struct daemon *daemon;
     struct history_core *core;
-    struct history_store *store; /* NULL: the file could not be opened; it is tried again */
-    char path[HISTORY_PATH_MAX];
+    struct history_store *store;    /* NULL: the file could not be opened; it is tried again */
+    char path[HISTORY_PATH_MAX];    /* "": nothing is kept, events are told */
     char said[HISTORY_PROBLEM_MAX]; /* the last trouble that was told; "": all is well */
     struct event *on_second;
     uint64_t sampled_ns,

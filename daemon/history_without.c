@@ -12,6 +12,9 @@ void history_configure(struct daemon *daemon)
     if (option ? strcmp(option, "off") != 0 : daemon->config.history == CONFIG_HISTORY_ON) {
         log_line(LOG_LINE_WARNING, "no history is kept: this vramd was built without SQLite");
     }
+    if (daemon->config.on_event[0]) {
+        log_line(LOG_LINE_WARNING, "on_event: nothing is run: this vramd was built without SQLite");
+    }
 }
 
 void history_close(struct daemon *daemon)
