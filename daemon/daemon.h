@@ -17,6 +17,7 @@
 #include "daemon/http.h"
 #include "daemon/metrics.h"
 #include "daemon/parked.h"
+#include "daemon/peaks.h"
 #include "daemon/place.h"
 #include "daemon/rights.h"
 #include "include/vram.h"
@@ -91,6 +92,8 @@ struct daemon {
     /* The last ones with process lists, and with temperatures and loads: not every sample has either. */
     struct vram_snapshot *listed, *healthy;
     uint64_t listed_ns, healthy_ns; /* when they were begun */
+
+    struct peaks peaks; /* of the last minute */
 
     struct metrics_collector collected;
     struct http_counts http_counts;

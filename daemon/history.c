@@ -111,8 +111,9 @@ static const char *lease_of(void *data, const struct vram_process *process)
 
 static void on_event(void *data, const struct history_event *event, const struct history_gpu *gpu)
 {
-    const struct history *history = data;
+    struct history *history = data;
     const struct daemon *daemon = history->daemon;
+    history_counts_add(&history->counts, event, gpu);
     if (daemon->hook && !daemon->ending) {
         hook_tell(daemon->hook, event, gpu);
     }
@@ -213,6 +214,24 @@ static void open_store(struct history *history)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
+/* For metrics, which read no file. */
+static void measure(struct history *history)
+{
+    int64_t since_ms = history_store_since_ms(history->store);
+    history->bytes = history_store_bytes(history->store);
+    history->since_ns = since_ms > 0 ? (uint64_t)since_ms * 1000000 : VRAM_UNKNOWN;
+}
+
+bool history_figures(const struct daemon *daemon, struct history_figures *ret_figures)
+{
+    const struct history *history = daemon->history;
+    if (history) {
+        *ret_figures = (struct history_figures){
+            .counts = &history->counts, .bytes = history->bytes, .since_ns = history->since_ns};
+    }
+    return history;
+}
+
 void history_mend(struct history *history)
 {
     char problem[HISTORY_PROBLEM_MAX];
@@ -257,6 +276,7 @@ bool history_flush(struct history *history)
     }
     say_well(history);
     history_batch_clear(batch);
+    measure(history);
     return true;
 }
 
@@ -274,6 +294,7 @@ void history_sampled(struct daemon *daemon, const struct sample *sample)
     }
     history_core_begin(history->core, history->sampled_ns, history_wall_ms());
     for (size_t i = 0; i < vram_snapshot_gpu_count(sample->snapshot); i++) {
+        history_counts_meet(&history->counts, vram_snapshot_gpu(sample->snapshot, i));
         history_core_gpu(history->core, vram_snapshot_gpu(sample->snapshot, i));
     }
     history_core_end(history->core);
@@ -323,6 +344,7 @@ static struct history *history_free(struct history *history)
         }
         history->store = history_store_close(history->store);
         history->core = history_core_free(history->core);
+        history_counts_done(&history->counts);
         free(history->standing);
         free(history);
     }
@@ -337,6 +359,7 @@ static struct history *history_new(struct daemon *daemon, const char *path)
         return NULL;
     }
     history->daemon = daemon;
+    history->bytes = history->since_ns = VRAM_UNKNOWN;
     (void)text_copy(history->path, sizeof(history->path), path);
     history->on_second = event_new(daemon->base, -1, EV_PERSIST, on_second, history);
     if (begin_core(history) < 0 || !history->on_second ||

@@ -26,6 +26,14 @@ void history_close(struct daemon *daemon);
 /* A sample came, whoever asked for it. After the promises have seen it. */
 void history_sampled(struct daemon *daemon, const struct sample *sample);
 
+/* What metrics tell of it. False: none is kept, and no command is run for events. */
+struct history_figures {
+    const struct history_counts *counts;
+    uint64_t bytes;    /* of the file; VRAM_UNKNOWN: there is none */
+    uint64_t since_ns; /* 1970; VRAM_UNKNOWN */
+};
+bool history_figures(const struct daemon *daemon, struct history_figures *ret_figures);
+
 /* ---- What the desk tells --------------------------------------------------------------------- */
 
 struct history_deal {

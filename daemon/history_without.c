@@ -28,6 +28,13 @@ void history_sampled(struct daemon *daemon, const struct sample *sample)
     (void)sample;
 }
 
+bool history_figures(const struct daemon *daemon, struct history_figures *ret_figures)
+{
+    (void)daemon;
+    (void)ret_figures;
+    return false;
+}
+
 void history_lease_queued(struct daemon *daemon, const struct history_deal *deal)
 {
     (void)daemon;
