@@ -13,13 +13,13 @@
 
 struct past_gpu {
     const char *uuid, *name;
-    uint64_t index, total_bytes;
+    uint64_t index, mig_index, total_bytes;
     uint64_t *used, *min, *max, *free; /* one for each step */
 };
 
 struct past_process {
     const char *gpu, *name, *user, *container, *unit, *lease;
-    uint64_t gpu_index, pid;
+    uint64_t gpu_index, gpu_mig_index, pid;
     int64_t began_ms, ended_ms;
     uint64_t peak_bytes, last_bytes, from_bytes, to_bytes, most_bytes;
     void *document; /* as the daemon has it */
@@ -35,7 +35,7 @@ struct past_lease {
 
 struct past_event {
     const char *kind, *gpu, *name, *user, *lease, *text;
-    uint64_t gpu_index, pid, bytes;
+    uint64_t gpu_index, gpu_mig_index, pid, bytes;
     int64_t at_ms;
     void *document;
 };

@@ -99,8 +99,12 @@ static bool means(const char *selector, size_t length, const struct history_gpu 
     }
     memcpy(text, selector, length);
     text[length] = '\0';
-    if (gpu_name_is_number(text, length)) {
-        return strtoul(text, NULL, 10) == gpu->index;
+    size_t digits = strcspn(text, ":");
+    bool instance =
+        text[digits] == ':' && gpu_name_is_number(text + digits + 1, length - digits - 1);
+    if (gpu_name_is_number(text, digits) && (instance || digits == length)) {
+        return strtoul(text, NULL, 10) == gpu->index &&
+               (!instance || strtoul(text + digits + 1, NULL, 10) == gpu->mig_index);
     }
     if (gpu_name_parse_pci(text, wanted)) {
         return gpu_name_parse_pci(gpu->pci, address) &&
@@ -116,7 +120,7 @@ static bool is_chosen(const struct asking *asking, uint32_t gpu)
     return !asking->chosen[0] || strstr(asking->chosen, text);
 }
 
-/* `gpu` is a list with commas of indexes, UUIDs or their beginnings, and PCI addresses. */
+/* `gpu` is a list with commas of indexes ("0"; "0:1": of a MIG instance), UUIDs or their beginnings, and PCI addresses. */
 static bool read_gpus(struct asking *asking)
 {
     const char *text = http_query(asking->request, "gpu");
@@ -254,6 +258,7 @@ static int write_memory(struct asking *asking, const struct history_window *wind
         json_object(json, NULL);
         json_text(json, "uuid", gpu->uuid);
         json_number(json, "index", gpu->index);
+        history_write_bytes(json, "mig_index", gpu->mig_index);
         history_write_text(json, "name", gpu->name);
         history_write_bytes(json, "total_bytes", gpu->total_bytes);
         write_column(json, "used", points, window->count,
@@ -325,6 +330,7 @@ static void write_process(void *data, const struct history_interval *interval)
     const struct history_gpu *gpu = find_gpu(asking, process->gpu);
     json_text(json, "gpu", gpu ? gpu->uuid : NULL);
     history_write_bytes(json, "gpu_index", gpu ? gpu->index : VRAM_UNKNOWN);
+    history_write_bytes(json, "gpu_mig_index", gpu ? gpu->mig_index : VRAM_UNKNOWN);
     json_number(json, "pid", process->pid);
     history_write_bytes(json, "start_time", process->start_time);
     history_write_text(json, "name", process->name);

@@ -69,6 +69,7 @@ static void describe(struct history_core *core, struct core_gpu *gpu, const stru
 {
     struct history_gpu row = gpu->row;
     row.index = from->index;
+    row.mig_index = from->mig_index;
     row.total_bytes = from->total_bytes != VRAM_UNKNOWN ? from->total_bytes : row.total_bytes;
     if (from->name) {
         history_text(row.name, sizeof(row.name), from->name);
@@ -76,8 +77,9 @@ static void describe(struct history_core *core, struct core_gpu *gpu, const stru
     if (from->pci) {
         history_text(row.pci, sizeof(row.pci), from->pci);
     }
-    if (!gpu->described || row.index != gpu->row.index || row.total_bytes != gpu->row.total_bytes ||
-        strcmp(row.name, gpu->row.name) != 0 || strcmp(row.pci, gpu->row.pci) != 0) {
+    if (!gpu->described || row.index != gpu->row.index || row.mig_index != gpu->row.mig_index ||
+        row.total_bytes != gpu->row.total_bytes || strcmp(row.name, gpu->row.name) != 0 ||
+        strcmp(row.pci, gpu->row.pci) != 0) {
         gpu->row = row;
         gpu->described = true;
         HISTORY_ADD(&core->batch, gpus, row);

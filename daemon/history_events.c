@@ -37,6 +37,7 @@ void history_event_write(struct json *json, const struct history_event *event,
     json_text(json, "kind", history_kind_name(event->kind));
     json_text(json, "gpu", gpu ? gpu->uuid : NULL);
     history_write_bytes(json, "gpu_index", gpu ? gpu->index : VRAM_UNKNOWN);
+    history_write_bytes(json, "gpu_mig_index", gpu ? gpu->mig_index : VRAM_UNKNOWN);
     history_write_bytes(json, "pid", event->pid ? event->pid : VRAM_UNKNOWN);
     history_write_text(json, "name", event->name);
     history_write_text(json, "user", event->user);

@@ -29,7 +29,7 @@ static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE gpu(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT, number INTEGER,"
-    " total INTEGER, pci TEXT);"
+    " total INTEGER, pci TEXT, mig INTEGER);"
     "CREATE TABLE change(gpu INTEGER, at INTEGER, used INTEGER, free INTEGER,"
     " PRIMARY KEY(gpu, at)) WITHOUT ROWID;"
     "CREATE TABLE bucket(tier INTEGER, gpu INTEGER, at INTEGER, low INTEGER, mean INTEGER,"
@@ -48,10 +48,16 @@ static const char schema[] =
     " pid INTEGER, bytes INTEGER, name TEXT, user TEXT, lease TEXT, text TEXT);"
     "CREATE INDEX event_at ON event(at);"
     "PRAGMA application_id = 1987207533;" /* HISTORY_APPLICATION */
-    "PRAGMA user_version = 1;"            /* HISTORY_SCHEMA */
+    "PRAGMA user_version = 2;"            /* HISTORY_SCHEMA */
     "COMMIT;";
 
-_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 1, "as the schema says");
+_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 2, "as the schema says");
+
+/* What makes a file of version 1 one of version 2. */
+static const char second[] = "BEGIN IMMEDIATE;"
+                             "ALTER TABLE gpu ADD COLUMN mig INTEGER;"
+                             "PRAGMA user_version = 2;"
+                             "COMMIT;";
 
 /* ---- Failures -------------------------------------------------------------------------------- */
 
@@ -331,7 +337,11 @@ static int examine(struct history_store *store)
     if (application != HISTORY_APPLICATION) {
         return -EEXIST;
     }
-    return version > HISTORY_SCHEMA ? -EPROTO : history_run(store, pragmas);
+    if (version > HISTORY_SCHEMA) {
+        return -EPROTO;
+    }
+    int r = history_run(store, pragmas);
+    return r < 0 || version == HISTORY_SCHEMA ? r : history_run(store, second);
 }
 
 /* Whether every table is there and can be read at its end, where a torn file lacks something. */
@@ -339,7 +349,7 @@ static int probe(struct history_store *store)
 {
     static const char *const queries[] = {
         "SELECT max(key) FROM meta",
-        "SELECT max(id), uuid, name, number, total, pci FROM gpu",
+        "SELECT max(id), uuid, name, number, total, pci, mig FROM gpu",
         "SELECT gpu, at, used, free FROM change ORDER BY gpu DESC, at DESC LIMIT 1",
         "SELECT tier, gpu, at, low, mean, high, free, weight FROM bucket"
         " ORDER BY tier DESC, gpu DESC, at DESC LIMIT 1",

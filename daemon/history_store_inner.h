@@ -7,7 +7,7 @@
 
 #include <sqlite3.h>
 
-#define HISTORY_SCHEMA 1
+#define HISTORY_SCHEMA 2
 #define HISTORY_APPLICATION 0x7672616D /* "vram", in the file's head */
 
 struct history_store {

@@ -179,6 +179,7 @@ static int write_gpus(struct history_store *store, sqlite3_stmt *to,
         (void)sqlite3_bind_int64(to, 4, gpu->index);
         history_bind_bytes(to, 5, gpu->total_bytes);
         history_bind_text(to, 6, gpu->pci);
+        history_bind_bytes(to, 7, gpu->mig_index);
         r = put(store, to);
     }
     return r;
@@ -358,7 +359,7 @@ static const struct {
     write_function write;
     const char *sql;
 } writers[] = {
-    {write_gpus, "INSERT OR REPLACE INTO gpu VALUES(?1, ?2, ?3, ?4, ?5, ?6)"},
+    {write_gpus, "INSERT OR REPLACE INTO gpu VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
     {write_changes, "INSERT OR REPLACE INTO change VALUES(?1, ?2, ?3, ?4)"},
     {write_buckets,
      "INSERT INTO bucket VALUES(10, ?1, ?2, ?3, ?4, ?5, ?6, ?7)"

@@ -41,7 +41,8 @@ int scene_end(void **state)
 
 void scene_add_gpu(struct scene *scene, uint32_t id)
 {
-    struct history_gpu gpu = {.id = id, .index = id - 1, .total_bytes = 24 * GIB, .name = "One"};
+    struct history_gpu gpu = {
+        .id = id, .index = id - 1, .mig_index = UINT64_MAX, .total_bytes = 24 * GIB, .name = "One"};
     (void)snprintf(gpu.uuid, sizeof(gpu.uuid), "GPU-%u", id);
     HISTORY_ADD(&scene->batch, gpus, gpu);
 }
