@@ -244,11 +244,31 @@ void history_mend(struct history *history)
     open_store(history);
 }
 
+/* What is written is not written again, whatever comes of the rest. */
+static int write_batch(struct history *history, uint64_t now_ns)
+{
+    struct history_batch *batch = history_core_batch(history->core);
+    int64_t wall_ms = history_wall_ms();
+    int r = history_store_write(history->store, batch, wall_ms);
+    if (r < 0) {
+        return r;
+    }
+    say_well(history);
+    history_batch_clear(batch);
+    measure(history);
+    if (history->pruned_ns && now_ns - history->pruned_ns < PRUNE_NS) {
+        return 0;
+    }
+    r = history_store_prune(history->store, wall_ms);
+    history->pruned_ns = r < 0 ? history->pruned_ns : now_ns;
+    return r;
+}
+
 bool history_flush(struct history *history)
 {
     char text[HISTORY_PROBLEM_MAX];
     uint64_t now_ns = clock_now_ns();
-    int64_t wall_ms = history_wall_ms();
+    history->written_ns = now_ns;
     if (!history->store) {
         if (!history->path[0]) {
             history_batch_clear(history_core_batch(history->core));
@@ -257,12 +277,10 @@ bool history_flush(struct history *history)
     }
     history_core_complete(history->core);
     history_leases_put(history);
-    struct history_batch *batch = history_core_batch(history->core);
-    history->written_ns = now_ns;
-    int r = history_store_write(history->store, batch, wall_ms);
-    if (r >= 0 && (!history->pruned_ns || now_ns - history->pruned_ns >= PRUNE_NS)) {
-        history->pruned_ns = now_ns;
-        r = history_store_prune(history->store, wall_ms);
+    int r = write_batch(history, now_ns);
+    if (r == -EBUSY) { /* its log is being begun anew: in a second */
+        history->written_ns = now_ns - WRITE_NS;
+        return false;
     }
     if (r < 0 && history_store_is_damaged(history->store)) {
         history_mend(history);
@@ -272,12 +290,8 @@ bool history_flush(struct history *history)
         (void)snprintf(text, sizeof(text), "%.300s cannot be written: %.150s", history->path,
                        history_store_error(history->store));
         say(history, text);
-        return false;
     }
-    say_well(history);
-    history_batch_clear(batch);
-    measure(history);
-    return true;
+    return r >= 0;
 }
 
 /* ---- Samples --------------------------------------------------------------------------------- */
@@ -329,7 +343,6 @@ static void on_second(evutil_socket_t none, short what, void *data)
         ask(history, now_ns);
     }
     if (now_ns - history->written_ns >= WRITE_NS) {
-        history->written_ns = now_ns;
         (void)history_flush(history);
     }
 }

@@ -7,7 +7,7 @@
  *   history_leases.c     leases, as the desk tells of them
  *   history_api.c        the routes /v1/history …, /v1/processes, /v1/events
  *   history_core.c, history_processes.c      what becomes of samples: pure
- *   history_store.c, history_write.c, history_query.c      the file
+ *   history_store.c, history_write.c, history_query.c      the file; history_sync.c has it on the disk
  *   history_time.c       moments and steps
  *
  * Nothing of it may cost the daemon its work: where history cannot be kept that is said, once, and all else goes on. Every

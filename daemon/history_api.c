@@ -16,7 +16,8 @@
 #define LIMIT_USUAL 1000
 #define LIMIT_MOST 5000
 #define GPUS_MOST 128
-#define LATER_MS 1000 /* what happens in this millisecond is asked for too */
+#define PATIENCE_MS 100 /* for what is not written yet, where a log is being begun anew */
+#define LATER_MS 1000   /* what happens in this millisecond is asked for too */
 
 /* One question on its way to its answer. */
 struct asking {
@@ -178,7 +179,11 @@ static struct asking *begin(struct daemon *daemon, struct http_request *request)
                   history ? history->said : "");
         return NULL;
     }
+    history_store_wait(history->store, PATIENCE_MS);
     (void)history_flush(history);
+    if (history->store) {
+        history_store_wait(history->store, 0);
+    }
     struct asking *asking = history->store ? calloc(1, sizeof(*asking)) : NULL;
     if (!asking) {
         fail_memory(request);

@@ -20,7 +20,7 @@ static const char pragmas[] = "PRAGMA auto_vacuum = INCREMENTAL;"
                               "PRAGMA journal_mode = WAL;"
                               "PRAGMA synchronous = NORMAL;"
                               "PRAGMA cache_size = -512;"
-                              "PRAGMA journal_size_limit = 1048576;"
+                              "PRAGMA journal_size_limit = 2097152;"
                               "PRAGMA wal_autocheckpoint = 256;"
                               "PRAGMA foreign_keys = OFF;"
                               "PRAGMA trusted_schema = OFF;";
@@ -96,6 +96,12 @@ const char *history_store_error(const struct history_store *store)
 bool history_store_is_damaged(const struct history_store *store)
 {
     return errno_of(store->failure) == -EBADMSG;
+}
+
+void history_store_wait(struct history_store *store, int ms)
+{
+    store->wait_ms = ms;
+    (void)sqlite3_busy_timeout(store->db, ms);
 }
 
 const char *history_store_path(const struct history_store *store)
@@ -236,6 +242,7 @@ static int set_aside(const char *path, const char *why, const char *what,
 
 static struct history_store *drop(struct history_store *store)
 {
+    store->sync = history_sync_stop(store->sync);
     if (store->db) {
         (void)sqlite3_close(store->db);
     }
@@ -248,6 +255,7 @@ static struct history_store *drop(struct history_store *store)
 
 void history_store_set_aside(struct history_store *store, char problem[HISTORY_PROBLEM_MAX])
 {
+    store->sync = history_sync_stop(store->sync);
     (void)sqlite3_close(store->db);
     store->db = NULL;
     (void)set_aside(store->path, "damaged", "is damaged", problem);
@@ -424,6 +432,18 @@ static void explain(const struct history_store *store, int r, char problem[HISTO
     }
 }
 
+static int on_commit(void *data, sqlite3 *db, const char *name, int pages)
+{
+    struct history_store *store = data;
+    (void)db;
+    (void)name;
+    store->log_pages = pages;
+    if (pages >= HISTORY_LOG_PAGES) {
+        history_sync_poke(store->sync);
+    }
+    return SQLITE_OK;
+}
+
 int history_store_open(const struct history_store_options *options,
                        struct history_store **ret_store, char problem[HISTORY_PROBLEM_MAX])
 {
@@ -448,6 +468,10 @@ int history_store_open(const struct history_store_options *options,
         return r;
     }
     history_store_bound(store, options->max_bytes);
+    store->sync = history_sync_start(store->path);
+    if (store->sync) {
+        (void)sqlite3_wal_hook(store->db, on_commit, store); /* instead of SQLite's own */
+    }
     *ret_store = store;
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define DAY_S ((int64_t)86400)
 #define KEPT_S (2 * 365 * DAY_S) /* intervals, leases, events */
@@ -402,10 +403,25 @@ static int write_once(struct history_store *store, const struct history_batch *b
     return r;
 }
 
+/* A disk that is slower than what is to be written does not make the log grow for ever. 0; -EBUSY. */
+static int wait_for_log(const struct history_store *store)
+{
+    static const struct timespec slice = {0, 1000000};
+    bool full = store->sync && store->log_pages >= HISTORY_LOG_PAGES_MOST;
+    for (int waited_ms = 0; full && history_sync_is_busy(store->sync); waited_ms++) {
+        if (waited_ms >= store->wait_ms) {
+            return -EBUSY;
+        }
+        (void)nanosleep(&slice, NULL);
+    }
+    return 0;
+}
+
 int history_store_write(struct history_store *store, const struct history_batch *batch,
                         int64_t now_ms)
 {
-    int r = write_once(store, batch, now_ms);
+    int r = wait_for_log(store);
+    r = r < 0 ? r : write_once(store, batch, now_ms);
     if (r == -ENOSPC) { /* of its own bound, or of the disk: what is old makes room in the file */
         r = prune(store, now_ms, true);
         r = r < 0 ? r : write_once(store, batch, now_ms);

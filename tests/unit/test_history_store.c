@@ -345,6 +345,46 @@ static void test_store__too_much_is_cut_from_the_oldest(void **state)
     assert_int_equal(newest, now_ms - 60000 + 399);
 }
 
+/* Another connection, as the one that brings the log into the file, is at it: that is told at once, and nothing is lost. */
+static void test_store__who_writes_beside_it_is_not_waited_for(void **state)
+{
+    struct scene *scene = *state;
+    sqlite3 *other;
+    scene_add_gpu(scene, 1);
+    scene_add_event(scene, START_MS, HISTORY_NEARLY_FULL, "first");
+    history_store_wait(scene->store, 0);
+    assert_int_equal(sqlite3_open(scene->path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(history_store_write(scene->store, &scene->batch, START_MS), -EBUSY);
+    assert_false(history_store_is_damaged(scene->store));
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    scene_write(scene, START_MS);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM event", 0), 1);
+}
+
+/* What is in the log gets into the file without the writer, which never begins the log anew itself. */
+static void test_store__the_log_is_brought_into_the_file_beside_it(void **state)
+{
+    struct scene *scene = *state;
+    scene_add_gpu(scene, 1);
+    for (int i = 0; i < 100; i++) {
+        for (int j = 0; j < 100; j++) {
+            scene_add_event(scene, START_MS + i * 100 + j, HISTORY_LEASE_GRANTED, "a label");
+        }
+        scene_write(scene, START_MS + i);
+        while (scene->store->log_pages >= HISTORY_LOG_PAGES &&
+               history_sync_is_busy(scene->store->sync)) {
+            (void)usleep(1000);
+        }
+    }
+    assert_true(history_number(scene->store, "SELECT value FROM meta WHERE key = 'logs'", 0) > 0);
+    scene_reopen(scene);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM event", 0), 10000);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM pragma_integrity_check", 0),
+                     1); /* "ok" */
+}
+
 /* The disk is full: here, a file may not grow. */
 static void test_store__a_full_disk_refuses_and_recovers(void **state)
 {
@@ -389,6 +429,8 @@ int main(void)
         SCENE(test_store__a_kill_in_the_middle_loses_what_was_not_written_alone),
         SCENE(test_store__what_is_too_old_goes),
         SCENE(test_store__too_much_is_cut_from_the_oldest),
+        SCENE(test_store__who_writes_beside_it_is_not_waited_for),
+        SCENE(test_store__the_log_is_brought_into_the_file_beside_it),
         SCENE(test_store__a_full_disk_refuses_and_recovers),
     };
     return cmocka_run_group_tests_name("history_store", tests, NULL, NULL);
