@@ -6,7 +6,11 @@
 #ifndef VRAM_CLI_PAST_H
 #define VRAM_CLI_PAST_H
 
-#include "cli/cli.h"
+#include "common/buf.h"
+#include "include/vram.h"
+#include <errno.h>
+
+struct cli;
 
 #define PAST_NEVER INT64_MIN
 #define PAST_TARGET_MAX 512
@@ -19,7 +23,7 @@ struct past_gpu {
 
 struct past_process {
     const char *gpu, *name, *user, *container, *unit, *lease;
-    uint64_t gpu_index, gpu_mig_index, pid;
+    uint64_t gpu_index, gpu_mig_index, pid, start_time;
     int64_t began_ms, ended_ms;
     uint64_t peak_bytes, last_bytes, from_bytes, to_bytes, most_bytes;
     void *document; /* as the daemon has it */
@@ -55,7 +59,15 @@ struct past {
 
 void past_done(struct past *past); /* for CLEANUP() */
 
-/* Each asks for `target`, "/v1/history?…", and returns an exit status, 0 to go on. */
+/* Each asks for `target`, "/v1/history?…". 0; -ENODATA: none is kept; -ENOSYS: built without a reader; PAST_UNREADABLE: the answer is
+ * no such answer; else as vram_daemon_get(). */
+#define PAST_UNREADABLE (-EILSEQ)
+MUST_CHECK int past_take_memory(struct vram *vram, const char *target, struct past *ret_past);
+MUST_CHECK int past_take_processes(struct vram *vram, const char *target, struct past *ret_past);
+MUST_CHECK int past_take_leases(struct vram *vram, const char *target, struct past *ret_past);
+MUST_CHECK int past_take_events(struct vram *vram, const char *target, struct past *ret_past);
+
+/* The same, told to who gave the command: an exit status, 0 to go on. */
 MUST_CHECK int past_memory(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_processes(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_leases(struct cli *cli, const char *target, struct past *ret_past);
