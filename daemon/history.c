@@ -19,7 +19,7 @@
 #define SAMPLE_NS (SECOND_NS * 9 / 10) /* a sample that is younger serves for this second */
 #define PROCESSES_NS (SECOND_NS * 9 / 2)
 #define WRITE_NS (10 * SECOND_NS)
-#define PRUNE_NS (600 * SECOND_NS)
+#define PRUNE_NS (9 * SECOND_NS)
 #define RETRY_NS (30 * SECOND_NS)
 
 int64_t history_wall_ms(void)

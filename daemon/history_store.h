@@ -75,7 +75,7 @@ uint64_t history_store_last_process(struct history_store *store);
 /* All of it in one transaction, or nothing of it. 0; -ENOSPC; -EIO; -EBUSY: in a moment; -EBADMSG: the file is damaged. */
 MUST_CHECK int history_store_write(struct history_store *store, const struct history_batch *batch,
                                    int64_t now_ms);
-/* Drops what is too old, and a part of the oldest where there is too much. Cheap; now and then. */
+/* Drops what is too old, and a part of the oldest where there is too much: a little of it each time, so that nobody waits. */
 MUST_CHECK int history_store_prune(struct history_store *store, int64_t now_ms);
 
 /* ---- Asking ---------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@ struct history_store {
     struct history_sync *sync; /* NULL: SQLite brings its log into the file by itself */
     int log_pages;             /* after the last transaction */
     int wait_ms;
+    int64_t pruned_process; /* up to this one steps were looked at; 0: from the first on */
     char path[HISTORY_PATH_MAX];
     int lock;
     uint64_t max_bytes;

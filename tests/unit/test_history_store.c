@@ -306,6 +306,35 @@ static void test_store__what_is_too_old_goes(void **state)
     assert_int_equal(history_number(scene->store, "SELECT max(id) FROM process", 7), 2);
 }
 
+/* However many there are, they are looked at in turn. */
+static void test_store__steps_go_a_few_processes_at_a_time(void **state)
+{
+    struct scene *scene = *state;
+    const int processes = 300, steps = 5;
+    int64_t after_ms = START_MS + INT64_C(72) * HOUR_S * 1000;
+    scene_add_gpu(scene, 1);
+    for (int i = 1; i <= processes; i++) {
+        scene_add_process(scene, (uint64_t)i, "one", HISTORY_RUNNING);
+        for (int j = 0; j < steps; j++) {
+            scene_add_step(scene, (uint64_t)i, START_MS + j * 10000, GIB);
+        }
+    }
+    scene_write(scene, START_MS);
+    int64_t left = processes * steps;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(history_store_prune(scene->store, after_ms), 0);
+        int64_t now = history_number(scene->store, "SELECT count(*) FROM step", 0);
+        assert_true(now < left);
+        assert_true(i == 2 || now > processes);
+        left = now;
+    }
+    assert_int_equal(left, processes); /* what each has held since */
+    assert_int_equal(history_store_prune(scene->store, after_ms), 0);
+    assert_int_equal(
+        history_number(scene->store, "SELECT count(*) FROM step WHERE at = 1795748440000", 0),
+        processes);
+}
+
 static uint64_t size_on_disk(const struct scene *scene)
 {
     static const char *const suffixes[] = {"", "-wal"};
@@ -428,6 +457,7 @@ int main(void)
         SCENE(test_store__one_process_at_a_time_has_a_file),
         SCENE(test_store__a_kill_in_the_middle_loses_what_was_not_written_alone),
         SCENE(test_store__what_is_too_old_goes),
+        SCENE(test_store__steps_go_a_few_processes_at_a_time),
         SCENE(test_store__too_much_is_cut_from_the_oldest),
         SCENE(test_store__who_writes_beside_it_is_not_waited_for),
         SCENE(test_store__the_log_is_brought_into_the_file_beside_it),
