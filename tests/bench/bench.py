@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import observing
 import promises
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -202,6 +203,7 @@ def main():
         with Sleepers(64) as sleepers:
             driver = f"{scenario(work / 'rest.scenario', 8, sleepers.pids)}@bench"
             daemon = promises.section(build, peers, driver, sleepers.pids, table)
+            watched = observing.section(build, peers, driver, work, sleepers.pids, table)
     text = f"""# Benchmarks
 
 Made by `./dev bench --write` on the simulated driver r550 (no GPU), {machine()}.
@@ -231,7 +233,8 @@ more than a Python that does nothing.
 
 {python}
 
-{daemon}"""
+{daemon}
+{watched}"""
     print(text)
     if options.write:
         (ROOT / "docs" / "benchmarks.md").write_text(text)
