@@ -151,7 +151,8 @@ def test_on_event__only_the_kinds_that_are_named(told, hold):
 
 def test_on_event__settings_that_cannot_be_are_told(make_daemon, tmp_path):
     config = tmp_path / "vram.conf"
-    for line in ("on_event = first ; second", "on_event_kinds = nearly_full,x", "on_event_kinds = a b", "on_event_timeout = 1ms", "on_event_timeout = 2h",
+    for line in ("on_event = first ; second", "on_event_kinds = nearly_full,x", "on_event_kinds = a b", "on_event_timeout = 1ms",
+                 "on_event_timeout = 2h",
                  "on_event = " + "x" * 300):
         config.write_text(f"[daemon]\n{line}\n")
         assert f"{config}:2: " in make_daemon().start("--config", config, stderr=subprocess.DEVNULL).ready, line
