@@ -10,6 +10,7 @@
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/values.h"
+#include "common/gpu_name.h"
 #include "common/utc.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -128,10 +129,10 @@ static void print_gpu(struct cli *cli, const struct range *range, const struct p
                                                   {"FREE", TABLE_RIGHT | TABLE_KEPT},
                                                   {"", 0}};
     struct table table CLEANUP(table_done);
-    char text[MOMENT_MAX], total[FIGURE_MAX];
+    char text[MOMENT_MAX], total[FIGURE_MAX], label[GPU_NAME_LABEL_MAX];
     bool gap = false;
     table_init(&table, cli_screen(cli), columns, ARRAY_LENGTH(columns));
-    buf_format(&cli->out, "GPU %" PRIu64 "  ", gpu->index);
+    buf_format(&cli->out, "GPU %s  ", gpu_name_label((uint32_t)gpu->index, gpu->mig_index, label));
     text_safe(&cli->out, gpu->name ? gpu->name : gpu->uuid, cli_screen(cli)->utf8);
     buf_format(&cli->out, "  %s\n", figure_bytes(cli_screen(cli), gpu->total_bytes, total));
     for (size_t i = 0; i < past->step_count; i++) {
@@ -258,7 +259,7 @@ static size_t print_processes(struct cli *cli, const struct range *range, const 
         {"BEGAN", 0},          {"ENDED", TABLE_KEPT},    {"PEAK", TABLE_RIGHT},
         {"LAST", TABLE_RIGHT}, {"NAME", TABLE_FLEXIBLE}, {"LEASE", TABLE_FLEXIBLE}};
     struct table table CLEANUP(table_done);
-    char text[MOMENT_MAX];
+    char text[MOMENT_MAX], label[GPU_NAME_LABEL_MAX];
     size_t shown = 0;
     table_init(&table, cli_screen(cli), columns, ARRAY_LENGTH(columns));
     for (size_t i = 0; i < past->count; i++) {
@@ -267,7 +268,10 @@ static size_t print_processes(struct cli *cli, const struct range *range, const 
             continue;
         }
         shown++;
-        add_number(&table, process->gpu_index);
+        table_cell(&table, process->gpu_index == VRAM_UNKNOWN
+                               ? NULL
+                               : gpu_name_label((uint32_t)process->gpu_index,
+                                                process->gpu_mig_index, label));
         add_number(&table, process->pid);
         table_cell(&table, process->user);
         table_cell(&table, moment_short(process->began_ms, range->now_ms, true, text));

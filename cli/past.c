@@ -2,8 +2,10 @@
 /* What is asked of the daemon's memory. */
 #include "cli/past.h"
 
+#include "cli/cli.h"
 #include "cli/text.h"
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,4 +40,42 @@ int past_target(struct cli *cli, const char *path, int64_t from_ms, int64_t to_m
         first = false;
     }
     return 0;
+}
+
+/* ---- As a command asks ----------------------------------------------------------------------- */
+
+static int tell(struct cli *cli, int r)
+{
+    switch (r) {
+    case 0:
+        return 0;
+    case PAST_UNREADABLE:
+        return cli_fail(cli, STATUS_FAILED, "bad_daemon", "a newer daemon may run: restart it",
+                        "the daemon's answer cannot be read");
+    case -ENOSYS:
+        return cli_fail(cli, STATUS_FAILED, "without_daemon", NULL,
+                        "this vram was built without the daemon's client");
+    default:
+        return r == -ENOMEM ? cli_fail_memory(cli) : cli_fail_daemon(cli, r);
+    }
+}
+
+int past_memory(struct cli *cli, const char *target, struct past *ret_past)
+{
+    return tell(cli, past_take_memory(cli->vram, target, ret_past));
+}
+
+int past_processes(struct cli *cli, const char *target, struct past *ret_past)
+{
+    return tell(cli, past_take_processes(cli->vram, target, ret_past));
+}
+
+int past_leases(struct cli *cli, const char *target, struct past *ret_past)
+{
+    return tell(cli, past_take_leases(cli->vram, target, ret_past));
+}
+
+int past_events(struct cli *cli, const char *target, struct past *ret_past)
+{
+    return tell(cli, past_take_events(cli->vram, target, ret_past));
 }

@@ -6,20 +6,24 @@
 #ifndef VRAM_CLI_PAST_H
 #define VRAM_CLI_PAST_H
 
-#include "cli/cli.h"
+#include "common/buf.h"
+#include "include/vram.h"
+#include <errno.h>
+
+struct cli;
 
 #define PAST_NEVER INT64_MIN
 #define PAST_TARGET_MAX 512
 
 struct past_gpu {
     const char *uuid, *name;
-    uint64_t index, total_bytes;
+    uint64_t index, mig_index, total_bytes;
     uint64_t *used, *min, *max, *free; /* one for each step */
 };
 
 struct past_process {
     const char *gpu, *name, *user, *container, *unit, *lease;
-    uint64_t gpu_index, pid;
+    uint64_t gpu_index, gpu_mig_index, pid, start_time;
     int64_t began_ms, ended_ms;
     uint64_t peak_bytes, last_bytes, from_bytes, to_bytes, most_bytes;
     void *document; /* as the daemon has it */
@@ -35,7 +39,7 @@ struct past_lease {
 
 struct past_event {
     const char *kind, *gpu, *name, *user, *lease, *text;
-    uint64_t gpu_index, pid, bytes;
+    uint64_t gpu_index, gpu_mig_index, pid, bytes;
     int64_t at_ms;
     void *document;
 };
@@ -55,7 +59,15 @@ struct past {
 
 void past_done(struct past *past); /* for CLEANUP() */
 
-/* Each asks for `target`, "/v1/history?…", and returns an exit status, 0 to go on. */
+/* Each asks for `target`, "/v1/history?…". 0; -ENODATA: none is kept; -ENOSYS: built without a reader; PAST_UNREADABLE: the answer is
+ * no such answer; else as vram_daemon_get(). */
+#define PAST_UNREADABLE (-EILSEQ)
+MUST_CHECK int past_take_memory(struct vram *vram, const char *target, struct past *ret_past);
+MUST_CHECK int past_take_processes(struct vram *vram, const char *target, struct past *ret_past);
+MUST_CHECK int past_take_leases(struct vram *vram, const char *target, struct past *ret_past);
+MUST_CHECK int past_take_events(struct vram *vram, const char *target, struct past *ret_past);
+
+/* The same, told to who gave the command: an exit status, 0 to go on. */
 MUST_CHECK int past_memory(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_processes(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_leases(struct cli *cli, const char *target, struct past *ret_past);

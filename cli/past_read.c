@@ -55,27 +55,21 @@ void past_done(struct past *past)
     *past = (struct past){0};
 }
 
-static int fail_answer(struct cli *cli)
-{
-    return cli_fail(cli, STATUS_FAILED, "bad_daemon", "a newer daemon may run: restart it",
-                    "the daemon's answer cannot be read");
-}
-
 /* Asks, and finds the list `key` in the answer. */
-static int ask(struct cli *cli, const char *target, const char *key, struct past *past,
+static int ask(struct vram *vram, const char *target, const char *key, struct past *past,
                const json_t **ret_list)
 {
     char *answer = NULL;
     *past = (struct past){0};
-    int r = vram_daemon_get(cli->vram, target, &answer);
+    int r = vram_daemon_get(vram, target, &answer);
     if (r < 0) {
-        return cli_fail_daemon(cli, r);
+        return r;
     }
     past->document = json_loads(answer, 0, NULL);
     free(answer);
     *ret_list = json_object_get(past->document, key);
     if (!json_is_array(*ret_list)) {
-        return fail_answer(cli);
+        return PAST_UNREADABLE;
     }
     past->count = json_array_size(*ret_list);
     past->since_ms = moment(past->document, "since");
@@ -112,6 +106,7 @@ static bool read_gpu(const json_t *object, size_t steps, struct past_gpu *gpu)
         .uuid = text(object, "uuid"),
         .name = text(object, "name"),
         .index = number(object, "index"),
+        .mig_index = number(object, "mig_index"),
         .total_bytes = number(object, "total_bytes"),
         .used = column(object, "used", steps),
         .min = column(object, "min", steps),
@@ -121,18 +116,18 @@ static bool read_gpu(const json_t *object, size_t steps, struct past_gpu *gpu)
     return gpu->used && gpu->min && gpu->max && gpu->free;
 }
 
-int past_memory(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_memory(struct vram *vram, const char *target, struct past *ret_past)
 {
     const json_t *list = NULL;
-    int status = ask(cli, target, "gpus", ret_past, &list);
-    if (status != 0) {
-        return status;
+    int r = ask(vram, target, "gpus", ret_past, &list);
+    if (r < 0) {
+        return r;
     }
     const json_t *times = json_object_get(ret_past->document, "t");
     ret_past->step_s = number(ret_past->document, "step_s");
     ret_past->step_count = json_array_size(times);
     if (ret_past->step_s == VRAM_UNKNOWN || ret_past->step_s == 0) {
-        return fail_answer(cli);
+        return PAST_UNREADABLE;
     }
     ret_past->t = calloc(ret_past->step_count + 1, sizeof(*ret_past->t));
     ret_past->gpus = calloc(ret_past->count + 1, sizeof(*ret_past->gpus));
@@ -143,17 +138,17 @@ int past_memory(struct cli *cli, const char *target, struct past *ret_past)
     for (size_t i = 0; complete && i < ret_past->count; i++) {
         complete = read_gpu(json_array_get(list, i), ret_past->step_count, &ret_past->gpus[i]);
     }
-    return complete ? 0 : cli_fail_memory(cli);
+    return complete ? 0 : -ENOMEM;
 }
 
 /* ---- Processes, leases, events --------------------------------------------------------------- */
 
-int past_processes(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_processes(struct vram *vram, const char *target, struct past *ret_past)
 {
     const json_t *list = NULL;
-    int status = ask(cli, target, "processes", ret_past, &list);
-    if (status != 0) {
-        return status;
+    int r = ask(vram, target, "processes", ret_past, &list);
+    if (r < 0) {
+        return r;
     }
     ret_past->processes = calloc(ret_past->count + 1, sizeof(*ret_past->processes));
     for (size_t i = 0; ret_past->processes && i < ret_past->count; i++) {
@@ -166,7 +161,9 @@ int past_processes(struct cli *cli, const char *target, struct past *ret_past)
             .unit = text(object, "unit"),
             .lease = text(object, "lease"),
             .gpu_index = number(object, "gpu_index"),
+            .gpu_mig_index = number(object, "gpu_mig_index"),
             .pid = number(object, "pid"),
+            .start_time = number(object, "start_time"),
             .began_ms = moment(object, "began"),
             .ended_ms = moment(object, "ended"),
             .peak_bytes = number(object, "peak_bytes"),
@@ -177,15 +174,15 @@ int past_processes(struct cli *cli, const char *target, struct past *ret_past)
             .document = object,
         };
     }
-    return ret_past->processes ? 0 : cli_fail_memory(cli);
+    return ret_past->processes ? 0 : -ENOMEM;
 }
 
-int past_leases(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_leases(struct vram *vram, const char *target, struct past *ret_past)
 {
     const json_t *list = NULL;
-    int status = ask(cli, target, "leases", ret_past, &list);
-    if (status != 0) {
-        return status;
+    int r = ask(vram, target, "leases", ret_past, &list);
+    if (r < 0) {
+        return r;
     }
     ret_past->leases = calloc(ret_past->count + 1, sizeof(*ret_past->leases));
     for (size_t i = 0; ret_past->leases && i < ret_past->count; i++) {
@@ -204,15 +201,15 @@ int past_leases(struct cli *cli, const char *target, struct past *ret_past)
             .document = object,
         };
     }
-    return ret_past->leases ? 0 : cli_fail_memory(cli);
+    return ret_past->leases ? 0 : -ENOMEM;
 }
 
-int past_events(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_events(struct vram *vram, const char *target, struct past *ret_past)
 {
     const json_t *list = NULL;
-    int status = ask(cli, target, "events", ret_past, &list);
-    if (status != 0) {
-        return status;
+    int r = ask(vram, target, "events", ret_past, &list);
+    if (r < 0) {
+        return r;
     }
     ret_past->events = calloc(ret_past->count + 1, sizeof(*ret_past->events));
     for (size_t i = 0; ret_past->events && i < ret_past->count; i++) {
@@ -225,14 +222,15 @@ int past_events(struct cli *cli, const char *target, struct past *ret_past)
             .lease = text(object, "lease"),
             .text = text(object, "text"),
             .gpu_index = number(object, "gpu_index"),
+            .gpu_mig_index = number(object, "gpu_mig_index"),
             .pid = number(object, "pid"),
             .bytes = number(object, "bytes"),
             .at_ms = moment(object, "at"),
             .document = object,
         };
         if (!ret_past->events[i].kind) {
-            return fail_answer(cli);
+            return PAST_UNREADABLE;
         }
     }
-    return ret_past->events ? 0 : cli_fail_memory(cli);
+    return ret_past->events ? 0 : -ENOMEM;
 }

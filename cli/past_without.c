@@ -2,11 +2,12 @@
 /* A command that was built without a reader of JSON cannot read what a daemon remembers. */
 #include "cli/past.h"
 
-static int fail(struct cli *cli, struct past *past)
+#include <errno.h>
+
+static int fail(struct past *past)
 {
     *past = (struct past){0};
-    return cli_fail(cli, STATUS_FAILED, "without_daemon", NULL,
-                    "this vram was built without the daemon's client");
+    return -ENOSYS;
 }
 
 void past_done(struct past *past)
@@ -14,28 +15,32 @@ void past_done(struct past *past)
     *past = (struct past){0};
 }
 
-int past_memory(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_memory(struct vram *vram, const char *target, struct past *ret_past)
 {
+    (void)vram;
     (void)target;
-    return fail(cli, ret_past);
+    return fail(ret_past);
 }
 
-int past_processes(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_processes(struct vram *vram, const char *target, struct past *ret_past)
 {
+    (void)vram;
     (void)target;
-    return fail(cli, ret_past);
+    return fail(ret_past);
 }
 
-int past_leases(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_leases(struct vram *vram, const char *target, struct past *ret_past)
 {
+    (void)vram;
     (void)target;
-    return fail(cli, ret_past);
+    return fail(ret_past);
 }
 
-int past_events(struct cli *cli, const char *target, struct past *ret_past)
+int past_take_events(struct vram *vram, const char *target, struct past *ret_past)
 {
+    (void)vram;
     (void)target;
-    return fail(cli, ret_past);
+    return fail(ret_past);
 }
 
 void past_print(struct buf *out, const void *document)

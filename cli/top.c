@@ -95,7 +95,8 @@ const struct command command_top = {
     .description =
         "Shows on the terminal what each GPU holds and how it came to that, its processes with the "
         "most that they were seen to hold, who leases and who waits. Keys: q quits, ? tells the "
-        "others. Leases are shown where a daemon runs; x ends one of your own. A driver that does "
+        "others. Leases are shown where a daemon runs; x ends one of your own. Where it keeps a "
+        "history, charts and peaks begin with that. A driver that does "
         "not answer leaves the last figures there, with their age.",
     .options = options,
     .statuses = "024",

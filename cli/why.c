@@ -183,7 +183,7 @@ const struct command command_why = {
         "which a GPU was nearly full, or a process ended within seconds of that, which is how an "
         "out-of-memory looks from outside.\n\nIt says only what was recorded. Where no history is "
         "kept it says how to keep one.",
-    .json = "one object: schema, at, gpus (uuid, index, name, total_bytes, max_bytes, "
+    .json = "one object: schema, at, gpus (uuid, index, mig_index, name, total_bytes, max_bytes, "
             "free_bytes), grew and ended (processes), leases and events (the newest first)",
     .statuses = "012346",
     .examples = "vram why\tthe last time that memory was short\n"

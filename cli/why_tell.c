@@ -4,6 +4,7 @@
 #include "cli/figures.h"
 #include "cli/moments.h"
 #include "cli/text.h"
+#include "common/gpu_name.h"
 #include "common/json.h"
 #include "common/utc.h"
 #include <inttypes.h>
@@ -226,8 +227,8 @@ static void tell_leases(struct cli *cli, const struct why *why, const struct pas
 
 static void tell_gpu(struct cli *cli, const struct why *why, const struct past_gpu *gpu)
 {
-    char at[MOMENT_MAX];
-    buf_format(&cli->out, "GPU %" PRIu64 " (", gpu->index);
+    char at[MOMENT_MAX], label[GPU_NAME_LABEL_MAX];
+    buf_format(&cli->out, "GPU %s (", gpu_name_label((uint32_t)gpu->index, gpu->mig_index, label));
     add_text(cli, gpu->name ? gpu->name : gpu->uuid);
     buf_format(&cli->out, "), %s\n", moment_text(why->at_ms, at));
     tell_free(cli, why, gpu);
@@ -269,7 +270,7 @@ static const char *words_for(const char *kind)
 
 static void tell_event(struct cli *cli, const struct why *why, const struct past_event *event)
 {
-    char bytes[FIGURE_MAX];
+    char bytes[FIGURE_MAX], label[GPU_NAME_LABEL_MAX];
     buf_text(&cli->out, "  ");
     add_time(cli, why, event->at_ms);
     buf_text(&cli->out, "  ");
@@ -281,7 +282,8 @@ static void tell_event(struct cli *cli, const struct why *why, const struct past
         add_who(cli, event->name, event->pid, event->user);
         buf_char(&cli->out, ' ');
     } else if (event->gpu) {
-        buf_format(&cli->out, "GPU %" PRIu64 " ", event->gpu_index);
+        buf_format(&cli->out, "GPU %s ",
+                   gpu_name_label((uint32_t)event->gpu_index, event->gpu_mig_index, label));
     }
     buf_text(&cli->out, words_for(event->kind));
     if (event->bytes != VRAM_UNKNOWN) {
@@ -344,6 +346,7 @@ static void write_gpus(struct json *json, const struct why *why)
         json_object(json, NULL);
         json_text(json, "uuid", gpu->uuid);
         write_bytes(json, "index", gpu->index);
+        write_bytes(json, "mig_index", gpu->mig_index);
         json_text(json, "name", gpu->name);
         write_bytes(json, "total_bytes", gpu->total_bytes);
         write_bytes(json, "max_bytes", most_of(why, gpu->max));

@@ -5,6 +5,7 @@
 #include "common/path.h"
 #include "common/size.h"
 #include "common/text.h"
+#include "daemon/history_events.h"
 #include "include/vram.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 
 #define SHOWN_MAX 64 /* bytes of what is wrong that are quoted */
 #define NUMBER_MAX 65536
+#define NS_PER_S UINT64_C(1000000000)
 
 enum section {
     SECTION_NONE,
@@ -31,6 +33,7 @@ struct reading {
     unsigned line;
     enum section section;
     bool awaits_setting; /* the line is neither empty nor a comment nor a section's */
+    bool has_comment;    /* behind its value */
     unsigned
         set_at[16]; /* the lines of [daemon]'s settings, in the order of their table; 0: not set */
     struct config config;
@@ -145,6 +148,28 @@ static int read_history(const char *value, void *to)
     return -EINVAL;
 }
 
+static int read_command(const char *value, void *to)
+{
+    return text_copy(to, CONFIG_COMMAND_MAX, value) < CONFIG_COMMAND_MAX ? 0 : -EINVAL;
+}
+
+static int read_kinds(const char *value, void *to)
+{
+    return history_kinds_parse(value, to);
+}
+
+/* Long enough for a shell to start, and no longer than what waits behind it bears. */
+static int read_timeout(const char *value, void *to)
+{
+    uint64_t ns;
+    int r = duration_parse(value, &ns);
+    if (r < 0 || ns < NS_PER_S / 10 || ns > 3600 * NS_PER_S) {
+        return -EINVAL;
+    }
+    *(uint64_t *)to = ns;
+    return 0;
+}
+
 /* From what a file needs at least to what can be bounded at all. */
 static int read_file_size(const char *value, void *to)
 {
@@ -183,6 +208,11 @@ static const struct setting {
     {"history", read_history, offsetof(struct config, history), "on, off or auto"},
     {"history_max", read_file_size, offsetof(struct config, history_max_bytes),
      "a size from 1M to 1T"},
+    {"on_event", read_command, offsetof(struct config, on_event), "a command, or nothing"},
+    {"on_event_kinds", read_kinds, offsetof(struct config, on_event_kinds),
+     "a list with commas of kinds of events such as nearly_full,gpu_lost, or nothing"},
+    {"on_event_timeout", read_timeout, offsetof(struct config, on_event_timeout_ns),
+     "a duration from 100ms to 1h"},
 };
 
 _Static_assert(ARRAY_LENGTH(settings) <= ARRAY_LENGTH(((struct reading *)0)->set_at),
@@ -197,7 +227,7 @@ static int complain_of_value(struct reading *reading, const char *name, const ch
 
 static int set_of_daemon(struct reading *reading, const char *name, const char *value)
 {
-    char shown[SHOWN_MAX], list[160] = "";
+    char shown[SHOWN_MAX], list[256] = "";
     size_t length = 0;
     for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
         const struct setting *setting = &settings[i];
@@ -210,6 +240,11 @@ static int set_of_daemon(struct reading *reading, const char *name, const char *
             return complain(reading, "%s is set in line %u already", name, reading->set_at[i]);
         }
         reading->set_at[i] = reading->line;
+        if (setting->read == read_command && reading->has_comment) {
+            return complain(reading,
+                            "a blank and ';' begin a comment, in which no part of a command "
+                            "can be: put it into a file");
+        }
         if (setting->read(value, (char *)&reading->config + setting->offset) < 0) {
             return complain_of_value(reading, name, value, setting->allowed);
         }
@@ -360,6 +395,7 @@ static char *give_line(char *to, int size, void *stream)
         return enter_section(reading, to) < 0 ? NULL : to;
     }
     reading->awaits_setting = length && to[0] != ';' && to[0] != '#';
+    reading->has_comment = strstr(to, " ;") || strstr(to, "\t;");
     return to;
 }
 
@@ -372,8 +408,9 @@ void config_init(struct config *config)
         .lease_group = "vram",
         .max_waiters = 4096,
         .max_leases = 4096,
-        .linger_ns = 60 * UINT64_C(1000000000),
+        .linger_ns = 60 * NS_PER_S,
         .history_max_bytes = 64 * MIB,
+        .on_event_timeout_ns = 10 * NS_PER_S,
     };
 }
 

@@ -3,8 +3,8 @@
  * The daemon's configuration: an INI file (packaging/vram.conf shows one) that is read strictly. What it does not know
  * is an error with its place, for a setting that is misspelt must not be one that is not obeyed.
  *
- *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, history, history_max, listen, token_file,
- *                    public_host
+ *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, history, history_max, on_event,
+ *                    on_event_kinds, on_event_timeout, listen, token_file, public_host
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
  */
 #ifndef VRAM_DAEMON_CONFIG_H
@@ -21,6 +21,7 @@
 #define CONFIG_GROUP_MAX 33
 #define CONFIG_SELECTOR_MAX 48
 #define CONFIG_PATH_MAX 256
+#define CONFIG_COMMAND_MAX 256
 #define CONFIG_HOSTS_MAX 256
 #define CONFIG_PROBLEM_MAX 512
 
@@ -56,7 +57,10 @@ struct config {
         [CONFIG_HOSTS_MAX];     /* names of this machine besides localhost, with blanks between */
     uint32_t history;           /* enum config_history: whether one is kept */
     uint64_t history_max_bytes; /* what its file may take: 64 MiB */
-    struct config_gpu *gpus;    /* in the order of the file */
+    char on_event[CONFIG_COMMAND_MAX]; /* what the shell is to run for each event; "": nothing */
+    uint32_t on_event_kinds;           /* a bit for each enum history_kind; 0: all */
+    uint64_t on_event_timeout_ns;      /* 10 s */
+    struct config_gpu *gpus;           /* in the order of the file */
     size_t gpu_count;
 };
 

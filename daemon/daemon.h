@@ -17,6 +17,7 @@
 #include "daemon/http.h"
 #include "daemon/metrics.h"
 #include "daemon/parked.h"
+#include "daemon/peaks.h"
 #include "daemon/place.h"
 #include "daemon/rights.h"
 #include "include/vram.h"
@@ -24,6 +25,7 @@
 
 struct daemon;
 struct history;
+struct hook;
 
 /* What the frame asks of the module that makes promises. `data` is daemon->promises_data. */
 struct promises_ops {
@@ -79,7 +81,8 @@ struct daemon {
     struct parking *parking;
     const struct promises_ops *promises; /* NULL: nothing is promised */
     void *promises_data;
-    struct history *history; /* NULL: none is kept */
+    struct history *history; /* NULL: none is kept, and nobody is told of events */
+    struct hook *hook;       /* NULL: no command is run for events */
 
     /* The last sample that had figures. */
     struct vram_snapshot *snapshot;
@@ -89,6 +92,8 @@ struct daemon {
     /* The last ones with process lists, and with temperatures and loads: not every sample has either. */
     struct vram_snapshot *listed, *healthy;
     uint64_t listed_ns, healthy_ns; /* when they were begun */
+
+    struct peaks peaks; /* of the last minute */
 
     struct metrics_collector collected;
     struct http_counts http_counts;

@@ -111,6 +111,7 @@ void figures_sampled(void *data, const struct sample *sample)
     count(&daemon->collected, sample);
     if (sample->snapshot) {
         keep(daemon, sample);
+        peaks_take(&daemon->peaks, sample->ended_ns, sample->snapshot);
     }
     if (daemon->promises) {
         daemon->promises->sampled(daemon->promises_data, sample);
@@ -212,6 +213,7 @@ void figures_done(struct daemon *daemon)
     daemon->snapshot = vram_snapshot_unref(daemon->snapshot);
     daemon->listed = vram_snapshot_unref(daemon->listed);
     daemon->healthy = vram_snapshot_unref(daemon->healthy);
+    peaks_done(&daemon->peaks);
     if (daemon->on_epoch) {
         event_free(daemon->on_epoch);
     }

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/text.h"
+#include "daemon/hook.h"
 #include "daemon/log.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -18,7 +19,7 @@
 #define SAMPLE_NS (SECOND_NS * 9 / 10) /* a sample that is younger serves for this second */
 #define PROCESSES_NS (SECOND_NS * 9 / 2)
 #define WRITE_NS (10 * SECOND_NS)
-#define PRUNE_NS (600 * SECOND_NS)
+#define PRUNE_NS (9 * SECOND_NS)
 #define RETRY_NS (30 * SECOND_NS)
 
 int64_t history_wall_ms(void)
@@ -108,6 +109,30 @@ static const char *lease_of(void *data, const struct vram_process *process)
     return id ? history_lease_name(history, id) : NULL;
 }
 
+static void on_event(void *data, const struct history_event *event, const struct history_gpu *gpu)
+{
+    struct history *history = data;
+    const struct daemon *daemon = history->daemon;
+    history_counts_add(&history->counts, event, gpu);
+    if (daemon->hook && !daemon->ending) {
+        hook_tell(daemon->hook, event, gpu);
+    }
+}
+
+static int begin_core(struct history *history)
+{
+    history->core = history_core_free(history->core);
+    history->core = history_core_new(lease_of, history);
+    if (!history->core) {
+        return -ENOMEM;
+    }
+    history_core_listen(history->core, on_event);
+    free(history->standing);
+    history->standing = NULL;
+    history->standing_count = 0;
+    return 0;
+}
+
 /* What cannot be taken over is as if it had never been seen. */
 static void know_gpu(void *data, const struct history_gpu *gpu)
 {
@@ -129,26 +154,30 @@ static void put_event(struct history *history, uint32_t kind, const char *text)
     history_core_event(history->core, &event);
 }
 
+/* What stands already is no news. */
+static void meet_leases(struct history *history)
+{
+    history_core_listen(history->core, NULL);
+    history_leases_compare(history);
+    history_core_listen(history->core, on_event);
+}
+
 /* A core that goes on where the file ends. 0 or negative. */
 static int take_over(struct history *history)
 {
     struct history_store *store = history->store;
-    history->core = history_core_free(history->core);
-    history->core = history_core_new(lease_of, history);
-    if (!history->core) {
-        return -ENOMEM;
+    int r = begin_core(history);
+    if (r < 0) {
+        return r;
     }
-    free(history->standing);
-    history->standing = NULL;
-    history->standing_count = 0;
     history_core_know_ids(history->core, history_store_last_process(store));
-    int r = history_store_gpus(store, know_gpu, history);
+    r = history_store_gpus(store, know_gpu, history);
     r = r < 0 ? r : history_store_running(store, know_process, history);
     r = r < 0 ? r : history_store_standing(store, history_leases_know, history);
     r = r < 0 ? r : history_store_cut(store);
     if (r >= 0) {
         put_event(history, HISTORY_DAEMON_STARTED, history->daemon->options.endpoint->driver);
-        history_leases_compare(history);
+        meet_leases(history);
     }
     return r;
 }
@@ -185,6 +214,24 @@ static void open_store(struct history *history)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
+/* For metrics, which read no file. */
+static void measure(struct history *history)
+{
+    int64_t since_ms = history_store_since_ms(history->store);
+    history->bytes = history_store_bytes(history->store);
+    history->since_ns = since_ms > 0 ? (uint64_t)since_ms * 1000000 : VRAM_UNKNOWN;
+}
+
+bool history_figures(const struct daemon *daemon, struct history_figures *ret_figures)
+{
+    const struct history *history = daemon->history;
+    if (history) {
+        *ret_figures = (struct history_figures){
+            .counts = &history->counts, .bytes = history->bytes, .since_ns = history->since_ns};
+    }
+    return history;
+}
+
 void history_mend(struct history *history)
 {
     char problem[HISTORY_PROBLEM_MAX];
@@ -197,22 +244,43 @@ void history_mend(struct history *history)
     open_store(history);
 }
 
+/* What is written is not written again, whatever comes of the rest. */
+static int write_batch(struct history *history, uint64_t now_ns)
+{
+    struct history_batch *batch = history_core_batch(history->core);
+    int64_t wall_ms = history_wall_ms();
+    int r = history_store_write(history->store, batch, wall_ms);
+    if (r < 0) {
+        return r;
+    }
+    say_well(history);
+    history_batch_clear(batch);
+    measure(history);
+    if (history->pruned_ns && now_ns - history->pruned_ns < PRUNE_NS) {
+        return 0;
+    }
+    r = history_store_prune(history->store, wall_ms);
+    history->pruned_ns = r < 0 ? history->pruned_ns : now_ns;
+    return r;
+}
+
 bool history_flush(struct history *history)
 {
     char text[HISTORY_PROBLEM_MAX];
     uint64_t now_ns = clock_now_ns();
-    int64_t wall_ms = history_wall_ms();
+    history->written_ns = now_ns;
     if (!history->store) {
+        if (!history->path[0]) {
+            history_batch_clear(history_core_batch(history->core));
+        }
         return false;
     }
     history_core_complete(history->core);
     history_leases_put(history);
-    struct history_batch *batch = history_core_batch(history->core);
-    history->written_ns = now_ns;
-    int r = history_store_write(history->store, batch, wall_ms);
-    if (r >= 0 && (!history->pruned_ns || now_ns - history->pruned_ns >= PRUNE_NS)) {
-        history->pruned_ns = now_ns;
-        r = history_store_prune(history->store, wall_ms);
+    int r = write_batch(history, now_ns);
+    if (r == -EBUSY) { /* its log is being begun anew: in a second */
+        history->written_ns = now_ns - WRITE_NS;
+        return false;
     }
     if (r < 0 && history_store_is_damaged(history->store)) {
         history_mend(history);
@@ -222,11 +290,8 @@ bool history_flush(struct history *history)
         (void)snprintf(text, sizeof(text), "%.300s cannot be written: %.150s", history->path,
                        history_store_error(history->store));
         say(history, text);
-        return false;
     }
-    say_well(history);
-    history_batch_clear(batch);
-    return true;
+    return r >= 0;
 }
 
 /* ---- Samples --------------------------------------------------------------------------------- */
@@ -243,6 +308,7 @@ void history_sampled(struct daemon *daemon, const struct sample *sample)
     }
     history_core_begin(history->core, history->sampled_ns, history_wall_ms());
     for (size_t i = 0; i < vram_snapshot_gpu_count(sample->snapshot); i++) {
+        history_counts_meet(&history->counts, vram_snapshot_gpu(sample->snapshot, i));
         history_core_gpu(history->core, vram_snapshot_gpu(sample->snapshot, i));
     }
     history_core_end(history->core);
@@ -265,10 +331,10 @@ static void on_second(evutil_socket_t none, short what, void *data)
     uint64_t now_ns = clock_now_ns();
     (void)none;
     (void)what;
-    if (!history->store && now_ns - history->opened_ns >= RETRY_NS) {
+    if (!history->store && history->path[0] && now_ns - history->opened_ns >= RETRY_NS) {
         open_store(history);
     }
-    if (!history->store || daemon->ending) {
+    if (!history->core || !(history->store || daemon->hook) || daemon->ending) {
         return;
     }
     if (collector_is_paused(daemon->collector)) {
@@ -291,6 +357,7 @@ static struct history *history_free(struct history *history)
         }
         history->store = history_store_close(history->store);
         history->core = history_core_free(history->core);
+        history_counts_done(&history->counts);
         free(history->standing);
         free(history);
     }
@@ -305,22 +372,44 @@ static struct history *history_new(struct daemon *daemon, const char *path)
         return NULL;
     }
     history->daemon = daemon;
+    history->bytes = history->since_ns = VRAM_UNKNOWN;
     (void)text_copy(history->path, sizeof(history->path), path);
     history->on_second = event_new(daemon->base, -1, EV_PERSIST, on_second, history);
-    if (!history->on_second || event_add(history->on_second, &second) < 0) {
+    if (begin_core(history) < 0 || !history->on_second ||
+        event_add(history->on_second, &second) < 0) {
         return history_free(history);
     }
     return history;
 }
 
+/* Whether a command is run for events. */
+static bool configure_hook(struct daemon *daemon)
+{
+    const struct config *config = &daemon->config;
+    struct hook_options options = {.command = config->on_event,
+                                   .kinds = config->on_event_kinds,
+                                   .limit_ns = config->on_event_timeout_ns};
+    if (!daemon->hook && config->on_event[0]) {
+        daemon->hook = hook_new(daemon->base);
+        if (!daemon->hook) {
+            log_line(LOG_LINE_ERROR, "on_event: nothing is run: out of memory");
+        }
+    }
+    if (daemon->hook) {
+        hook_configure(daemon->hook, &options);
+    }
+    return config->on_event[0] && daemon->hook;
+}
+
 void history_configure(struct daemon *daemon)
 {
     char path[HISTORY_PATH_MAX];
-    bool on = find_path(daemon, path, sizeof(path));
-    if (daemon->history && (!on || strcmp(path, daemon->history->path) != 0)) {
+    bool on = find_path(daemon, path, sizeof(path)), told = configure_hook(daemon);
+    path[0] = on ? path[0] : '\0';
+    if (daemon->history && (!(on || told) || strcmp(path, daemon->history->path) != 0)) {
         history_close(daemon);
     }
-    if (!on) {
+    if (!on && !told) {
         return;
     }
     if (daemon->history && daemon->history->store) {
@@ -330,10 +419,13 @@ void history_configure(struct daemon *daemon)
     daemon->history = daemon->history ? daemon->history : history_new(daemon, path);
     if (!daemon->history) {
         log_line(LOG_LINE_ERROR, "no history is kept: out of memory");
-        return;
+    } else if (on) {
+        open_store(daemon->history);
+    } else {
+        put_event(daemon->history, HISTORY_DAEMON_STARTED, daemon->options.endpoint->driver);
+        meet_leases(daemon->history);
     }
-    open_store(daemon->history);
-    if (daemon->history->store) {
+    if (daemon->history && daemon->history->store) {
         log_line(LOG_LINE_INFO, "history is kept in %s", path);
     }
 }
@@ -347,4 +439,7 @@ void history_close(struct daemon *daemon)
         (void)history_flush(history);
     }
     daemon->history = history_free(history);
+    if (daemon->ending) {
+        daemon->hook = hook_free(daemon->hook);
+    }
 }

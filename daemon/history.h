@@ -7,7 +7,7 @@
  *   history_leases.c     leases, as the desk tells of them
  *   history_api.c        the routes /v1/history …, /v1/processes, /v1/events
  *   history_core.c, history_processes.c      what becomes of samples: pure
- *   history_store.c, history_write.c, history_query.c      the file
+ *   history_store.c, history_write.c, history_query.c      the file; history_sync.c has it on the disk
  *   history_time.c       moments and steps
  *
  * Nothing of it may cost the daemon its work: where history cannot be kept that is said, once, and all else goes on. Every
@@ -25,6 +25,14 @@ void history_close(struct daemon *daemon);
 
 /* A sample came, whoever asked for it. After the promises have seen it. */
 void history_sampled(struct daemon *daemon, const struct sample *sample);
+
+/* What metrics tell of it. False: none is kept, and no command is run for events. */
+struct history_figures {
+    const struct history_counts *counts;
+    uint64_t bytes;    /* of the file; VRAM_UNKNOWN: there is none */
+    uint64_t since_ns; /* 1970; VRAM_UNKNOWN */
+};
+bool history_figures(const struct daemon *daemon, struct history_figures *ret_figures);
 
 /* ---- What the desk tells --------------------------------------------------------------------- */
 

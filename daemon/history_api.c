@@ -4,6 +4,7 @@
 
 #include "common/gpu_name.h"
 #include "common/utc.h"
+#include "daemon/history_events.h"
 #include "daemon/history_time.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +16,8 @@
 #define LIMIT_USUAL 1000
 #define LIMIT_MOST 5000
 #define GPUS_MOST 128
-#define LATER_MS 1000 /* what happens in this millisecond is asked for too */
+#define PATIENCE_MS 100 /* for what is not written yet, where a log is being begun anew */
+#define LATER_MS 1000   /* what happens in this millisecond is asked for too */
 
 /* One question on its way to its answer. */
 struct asking {
@@ -98,8 +100,12 @@ static bool means(const char *selector, size_t length, const struct history_gpu 
     }
     memcpy(text, selector, length);
     text[length] = '\0';
-    if (gpu_name_is_number(text, length)) {
-        return strtoul(text, NULL, 10) == gpu->index;
+    size_t digits = strcspn(text, ":");
+    bool instance =
+        text[digits] == ':' && gpu_name_is_number(text + digits + 1, length - digits - 1);
+    if (gpu_name_is_number(text, digits) && (instance || digits == length)) {
+        return strtoul(text, NULL, 10) == gpu->index &&
+               (!instance || strtoul(text + digits + 1, NULL, 10) == gpu->mig_index);
     }
     if (gpu_name_parse_pci(text, wanted)) {
         return gpu_name_parse_pci(gpu->pci, address) &&
@@ -115,7 +121,7 @@ static bool is_chosen(const struct asking *asking, uint32_t gpu)
     return !asking->chosen[0] || strstr(asking->chosen, text);
 }
 
-/* `gpu` is a list with commas of indexes, UUIDs or their beginnings, and PCI addresses. */
+/* `gpu` is a list with commas of indexes ("0"; "0:1": of a MIG instance), UUIDs or their beginnings, and PCI addresses. */
 static bool read_gpus(struct asking *asking)
 {
     const char *text = http_query(asking->request, "gpu");
@@ -173,7 +179,11 @@ static struct asking *begin(struct daemon *daemon, struct http_request *request)
                   history ? history->said : "");
         return NULL;
     }
+    history_store_wait(history->store, PATIENCE_MS);
     (void)history_flush(history);
+    if (history->store) {
+        history_store_wait(history->store, 0);
+    }
     struct asking *asking = history->store ? calloc(1, sizeof(*asking)) : NULL;
     if (!asking) {
         fail_memory(request);
@@ -213,42 +223,14 @@ static void answer(struct asking *asking, int r)
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-static void write_bytes(struct json *json, const char *key, uint64_t bytes)
+static const struct history_gpu *find_gpu(const struct asking *asking, uint32_t id)
 {
-    if (bytes == VRAM_UNKNOWN) {
-        json_null(json, key);
-    } else {
-        json_number(json, key, bytes);
-    }
-}
-
-static void write_moment(struct json *json, const char *key, int64_t ms)
-{
-    char text[UTC_TEXT_MAX];
-    if (ms < 0) { /* HISTORY_RUNNING too */
-        json_null(json, key);
-    } else {
-        json_text(json, key, utc_format((uint64_t)ms * 1000000, text));
-    }
-}
-
-static void write_text(struct json *json, const char *key, const char *text)
-{
-    json_text(json, key, text[0] ? text : NULL);
-}
-
-static void write_gpu(struct asking *asking, uint32_t id)
-{
-    struct json *json = &asking->json;
     for (size_t i = 0; i < asking->gpu_count; i++) {
         if (asking->gpus[i].id == id) {
-            json_text(json, "gpu", asking->gpus[i].uuid);
-            json_number(json, "gpu_index", asking->gpus[i].index);
-            return;
+            return &asking->gpus[i];
         }
     }
-    json_null(json, "gpu");
-    json_null(json, "gpu_index");
+    return NULL;
 }
 
 /* ---- /v1/history ----------------------------------------------------------------------------- */
@@ -260,7 +242,7 @@ static void write_column(struct json *json, const char *key, const struct histor
     for (size_t i = 0; i < count; i++) {
         uint64_t bytes;
         memcpy(&bytes, (const char *)&points[i] + offset, sizeof(bytes));
-        write_bytes(json, NULL, points[i].weight_ms ? bytes : VRAM_UNKNOWN);
+        history_write_bytes(json, NULL, points[i].weight_ms ? bytes : VRAM_UNKNOWN);
     }
     json_end_array(json);
 }
@@ -281,8 +263,9 @@ static int write_memory(struct asking *asking, const struct history_window *wind
         json_object(json, NULL);
         json_text(json, "uuid", gpu->uuid);
         json_number(json, "index", gpu->index);
-        write_text(json, "name", gpu->name);
-        write_bytes(json, "total_bytes", gpu->total_bytes);
+        history_write_bytes(json, "mig_index", gpu->mig_index);
+        history_write_text(json, "name", gpu->name);
+        history_write_bytes(json, "total_bytes", gpu->total_bytes);
         write_column(json, "used", points, window->count,
                      offsetof(struct history_point, mean_bytes));
         write_column(json, "min", points, window->count, offsetof(struct history_point, low_bytes));
@@ -349,23 +332,26 @@ static void write_process(void *data, const struct history_interval *interval)
     struct json *json = &asking->json;
     const struct history_process *process = &interval->process;
     json_object(json, NULL);
-    write_gpu(asking, process->gpu);
+    const struct history_gpu *gpu = find_gpu(asking, process->gpu);
+    json_text(json, "gpu", gpu ? gpu->uuid : NULL);
+    history_write_bytes(json, "gpu_index", gpu ? gpu->index : VRAM_UNKNOWN);
+    history_write_bytes(json, "gpu_mig_index", gpu ? gpu->mig_index : VRAM_UNKNOWN);
     json_number(json, "pid", process->pid);
-    write_bytes(json, "start_time", process->start_time);
-    write_text(json, "name", process->name);
-    write_text(json, "user", process->user);
-    write_text(json, "container", process->container);
-    write_text(json, "unit", process->unit);
-    write_text(json, "lease", process->lease);
-    write_moment(json, "began", process->began_ms);
-    write_moment(json, "ended", process->ended_ms);
+    history_write_bytes(json, "start_time", process->start_time);
+    history_write_text(json, "name", process->name);
+    history_write_text(json, "user", process->user);
+    history_write_text(json, "container", process->container);
+    history_write_text(json, "unit", process->unit);
+    history_write_text(json, "lease", process->lease);
+    history_write_moment(json, "began", process->began_ms);
+    history_write_moment(json, "ended", process->ended_ms);
     json_bool(json, "was_running", process->was_running);
-    write_bytes(json, "first_bytes", process->first_bytes);
-    write_bytes(json, "last_bytes", process->last_bytes);
-    write_bytes(json, "peak_bytes", process->peak_bytes);
-    write_bytes(json, "from_bytes", interval->from_bytes);
-    write_bytes(json, "to_bytes", interval->to_bytes);
-    write_bytes(json, "most_bytes", interval->most_bytes);
+    history_write_bytes(json, "first_bytes", process->first_bytes);
+    history_write_bytes(json, "last_bytes", process->last_bytes);
+    history_write_bytes(json, "peak_bytes", process->peak_bytes);
+    history_write_bytes(json, "from_bytes", interval->from_bytes);
+    history_write_bytes(json, "to_bytes", interval->to_bytes);
+    history_write_bytes(json, "most_bytes", interval->most_bytes);
     json_end_object(json);
 }
 
@@ -389,19 +375,19 @@ static void write_lease(void *data, const struct history_lease *lease)
     struct json *json = &asking->json;
     json_object(json, NULL);
     json_text(json, "id", lease->id);
-    write_text(json, "label", lease->label);
-    write_text(json, "user", lease->user);
+    history_write_text(json, "label", lease->label);
+    history_write_text(json, "user", lease->user);
     json_number(json, "owner_pid", lease->pid);
-    write_bytes(json, "size_bytes", lease->size_bytes);
+    history_write_bytes(json, "size_bytes", lease->size_bytes);
     json_array(json, "gpus");
     for (size_t i = 0; i < lease->gpu_count; i++) {
         json_text(json, NULL, lease->gpus[i]);
     }
     json_end_array(json);
-    write_moment(json, "asked", lease->asked_ms);
-    write_moment(json, "granted", lease->granted_ms);
-    write_moment(json, "ended", lease->ended_ms);
-    write_text(json, "why", lease->why);
+    history_write_moment(json, "asked", lease->asked_ms);
+    history_write_moment(json, "granted", lease->granted_ms);
+    history_write_moment(json, "ended", lease->ended_ms);
+    history_write_text(json, "why", lease->why);
     json_end_object(json);
 }
 
@@ -419,48 +405,24 @@ void history_get_leases(struct daemon *daemon, struct http_request *request)
 
 /* ---- /v1/events ------------------------------------------------------------------------------ */
 
-/* A list with commas of kinds, as bits; false: it was answered. */
+/* False: it was answered. */
 static bool read_kinds(struct http_request *request, uint32_t *ret_kinds)
 {
     const char *text = http_query(request, "kind");
-    uint32_t kinds = 0;
-    while (text && *text) {
-        size_t length = strcspn(text, ",");
-        uint32_t kind = 1;
-        while (kind < HISTORY_KINDS && (strlen(history_kind_name(kind)) != length ||
-                                        strncmp(history_kind_name(kind), text, length) != 0)) {
-            kind++;
-        }
-        if (kind == HISTORY_KINDS) {
-            fail_parameter(request, "kind", "is a list with commas of kinds of events");
-            return false;
-        }
-        kinds |= UINT32_C(1) << kind;
-        text += length + (text[length] == ',');
+    if (history_kinds_parse(text ? text : "", ret_kinds) < 0) {
+        fail_parameter(request, "kind", "is a list with commas of kinds of events");
+        return false;
     }
-    *ret_kinds = kinds ? kinds : UINT32_MAX;
+    *ret_kinds = *ret_kinds ? *ret_kinds : UINT32_MAX;
     return true;
 }
 
 static void write_event(void *data, const struct history_event *event)
 {
     struct asking *asking = data;
-    struct json *json = &asking->json;
-    json_object(json, NULL);
-    write_moment(json, "at", event->at_ms);
-    json_text(json, "kind", history_kind_name(event->kind));
-    write_gpu(asking, event->gpu);
-    if (event->pid) {
-        json_number(json, "pid", event->pid);
-    } else {
-        json_null(json, "pid");
-    }
-    write_text(json, "name", event->name);
-    write_text(json, "user", event->user);
-    write_text(json, "lease", event->lease);
-    write_bytes(json, "bytes", event->bytes);
-    write_text(json, "text", event->text);
-    json_end_object(json);
+    json_object(&asking->json, NULL);
+    history_event_write(&asking->json, event, find_gpu(asking, event->gpu));
+    json_end_object(&asking->json);
 }
 
 void history_get_events(struct daemon *daemon, struct http_request *request)

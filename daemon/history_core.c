@@ -69,6 +69,7 @@ static void describe(struct history_core *core, struct core_gpu *gpu, const stru
 {
     struct history_gpu row = gpu->row;
     row.index = from->index;
+    row.mig_index = from->mig_index;
     row.total_bytes = from->total_bytes != VRAM_UNKNOWN ? from->total_bytes : row.total_bytes;
     if (from->name) {
         history_text(row.name, sizeof(row.name), from->name);
@@ -76,8 +77,9 @@ static void describe(struct history_core *core, struct core_gpu *gpu, const stru
     if (from->pci) {
         history_text(row.pci, sizeof(row.pci), from->pci);
     }
-    if (!gpu->described || row.index != gpu->row.index || row.total_bytes != gpu->row.total_bytes ||
-        strcmp(row.name, gpu->row.name) != 0 || strcmp(row.pci, gpu->row.pci) != 0) {
+    if (!gpu->described || row.index != gpu->row.index || row.mig_index != gpu->row.mig_index ||
+        row.total_bytes != gpu->row.total_bytes || strcmp(row.name, gpu->row.name) != 0 ||
+        strcmp(row.pci, gpu->row.pci) != 0) {
         gpu->row = row;
         gpu->described = true;
         HISTORY_ADD(&core->batch, gpus, row);
@@ -101,8 +103,25 @@ static struct core_gpu *meet_gpu(struct history_core *core, const struct vram_gp
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
+void history_core_listen(struct history_core *core, history_told_function told)
+{
+    core->told = told;
+}
+
+void history_core_tell(const struct history_core *core, const struct history_event *event)
+{
+    const struct history_gpu *gpu = NULL;
+    for (size_t i = 0; i < core->gpu_count; i++) {
+        gpu = core->gpus[i].row.id == event->gpu ? &core->gpus[i].row : gpu;
+    }
+    if (core->told) {
+        core->told(core->data, event, gpu);
+    }
+}
+
 void history_core_event(struct history_core *core, const struct history_event *event)
 {
+    history_core_tell(core, event);
     HISTORY_ADD(&core->batch, events, *event);
 }
 
@@ -357,7 +376,7 @@ struct history_core *history_core_new(history_lease_function lease, void *data)
     struct history_core *core = calloc(1, sizeof(*core));
     if (core) {
         core->lease = lease;
-        core->lease_data = data;
+        core->data = data;
     }
     return core;
 }

@@ -29,6 +29,12 @@ typedef const char *(*history_lease_function)(void *data, const struct vram_proc
 struct history_core *history_core_new(history_lease_function lease, void *data);
 struct history_core *history_core_free(struct history_core *core); /* returns NULL */
 
+/* Each event as it happens, begins and ends of processes among them; `data` is that of history_core_new(). NULL: nobody listens.
+ * `gpu` NULL: none's. */
+typedef void (*history_told_function)(void *data, const struct history_event *event,
+                                      const struct history_gpu *gpu);
+void history_core_listen(struct history_core *core, history_told_function told);
+
 /* ---- What is known from before --------------------------------------------------------------- */
 
 /* -ENOMEM; -EINVAL: its id or its UUID is none, or is there. */
@@ -50,7 +56,7 @@ void history_core_end(struct history_core *core);
 /* Nothing is seen for now (the end, a pause): gaps begin. */
 void history_core_rest(struct history_core *core, int64_t wall_ms);
 
-/* An event beside those that samples make. */
+/* An event beside those that samples make. What listens is told. */
 void history_core_event(struct history_core *core, const struct history_event *event);
 
 /* Whether process lists are wanted soon: a GPU is filling up. */

@@ -38,7 +38,8 @@ struct core_gpu {
 
 struct history_core {
     history_lease_function lease;
-    void *lease_data;
+    history_told_function told;
+    void *data; /* of both */
     bool has_begun;
     uint64_t now_ns, pass;
     int64_t wall_ms, seen_wall_ms; /* of this sample; of the one before */
@@ -52,6 +53,9 @@ struct history_core {
 /* From which difference on something has changed. */
 uint64_t history_step_bytes(uint64_t total_bytes);
 bool history_is_step(uint64_t a, uint64_t b, uint64_t step_bytes);
+
+/* Tells who listens; what is to be kept too goes to history_core_event(). */
+void history_core_tell(const struct history_core *core, const struct history_event *event);
 
 /* ---- history_processes.c ---- */
 void history_processes_take(struct history_core *core, struct core_gpu *gpu,

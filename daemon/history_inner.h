@@ -4,6 +4,7 @@
 
 #include "daemon/history.h"
 #include "daemon/history_core.h"
+#include "daemon/history_counts.h"
 #include "daemon/history_store.h"
 
 /* A lease that stands, or a request that waits. */
@@ -15,9 +16,11 @@ struct history_standing {
 struct history {
     struct daemon *daemon;
     struct history_core *core;
-    struct history_store *store; /* NULL: the file could not be opened; it is tried again */
-    char path[HISTORY_PATH_MAX];
+    struct history_store *store;    /* NULL: the file could not be opened; it is tried again */
+    char path[HISTORY_PATH_MAX];    /* "": nothing is kept, events are told */
     char said[HISTORY_PROBLEM_MAX]; /* the last trouble that was told; "": all is well */
+    struct history_counts counts;
+    uint64_t bytes, since_ns; /* of the file, when it was last written to; VRAM_UNKNOWN */
     struct event *on_second;
     uint64_t sampled_ns,
         processes_ns; /* when the last sample came, and the last with process lists */

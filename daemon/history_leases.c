@@ -73,7 +73,7 @@ static void describe(struct history_lease *row, const struct history_deal *deal)
 static struct history *open_history(struct daemon *daemon)
 {
     struct history *history = daemon->history;
-    return history && history->store ? history : NULL;
+    return history && history->core ? history : NULL;
 }
 
 static void take(struct daemon *daemon, const struct history_deal *deal, bool granted)

@@ -51,11 +51,23 @@ static void put_step(struct history_core *core, struct core_process *process)
 static void name_lease(struct history_core *core, struct core_process *process,
                        const struct vram_process *from)
 {
-    const char *lease = core->lease ? core->lease(core->lease_data, from) : NULL;
+    const char *lease = core->lease ? core->lease(core->data, from) : NULL;
     if (lease && lease[0]) {
         history_text(process->row.lease, sizeof(process->row.lease), lease);
         process->is_dirty = true;
     }
+}
+
+/* Its begin and its end are events that are told and not kept: the interval says both. */
+static void tell(const struct history_core *core, const struct history_process *row, uint32_t kind,
+                 int64_t at_ms, uint64_t bytes)
+{
+    struct history_event event = {
+        .at_ms = at_ms, .kind = kind, .gpu = row->gpu, .pid = row->pid, .bytes = bytes};
+    memcpy(event.name, row->name, sizeof(event.name));
+    memcpy(event.user, row->user, sizeof(event.user));
+    memcpy(event.text, row->lease, sizeof(event.text));
+    history_core_tell(core, &event);
 }
 
 static void begin(struct history_core *core, struct core_gpu *gpu, const struct vram_process *from)
@@ -82,6 +94,9 @@ static void begin(struct history_core *core, struct core_gpu *gpu, const struct 
     process->is_dirty = true;
     name_lease(core, process, from);
     put_step(core, process);
+    if (!row->was_running) {
+        tell(core, row, HISTORY_PROCESS_STARTED, row->began_ms, row->first_bytes);
+    }
 }
 
 static void go_on(struct history_core *core, const struct core_gpu *gpu,
@@ -142,6 +157,7 @@ static void end(struct history_core *core, struct core_gpu *gpu, struct core_pro
     if (!process->is_from_before) {
         suspect(core, gpu, row);
     }
+    tell(core, row, HISTORY_PROCESS_ENDED, row->ended_ms, row->peak_bytes);
     HISTORY_ADD(&core->batch, processes, *row);
     *process = gpu->processes[--gpu->process_count];
 }

@@ -100,13 +100,14 @@ uint64_t history_store_last_process(struct history_store *store)
 int history_store_gpus(struct history_store *store, history_gpu_function each, void *data)
 {
     sqlite3_stmt *statement = history_prepare(
-        store, "SELECT id, uuid, name, number, total, pci FROM gpu ORDER BY number, id");
+        store, "SELECT id, uuid, name, number, total, pci, mig FROM gpu ORDER BY number, mig, id");
     int r;
     while ((r = history_next(store, statement)) == 1) {
         struct history_gpu gpu = {
             .id = (uint32_t)sqlite3_column_int64(statement, 0),
             .index = (uint32_t)sqlite3_column_int64(statement, 3),
             .total_bytes = history_column_bytes(statement, 4),
+            .mig_index = history_column_bytes(statement, 6),
         };
         history_column_text(statement, 1, gpu.uuid, sizeof(gpu.uuid));
         history_column_text(statement, 2, gpu.name, sizeof(gpu.name));

@@ -46,6 +46,7 @@ const char *history_kind_name(uint32_t kind);
 struct history_gpu {
     uint32_t id; /* from 1 */
     uint32_t index;
+    uint64_t mig_index; /* VRAM_UNKNOWN: it is no MIG instance */
     uint64_t total_bytes;
     char uuid[HISTORY_UUID_MAX], name[HISTORY_NAME_MAX], pci[HISTORY_PCI_MAX];
 };

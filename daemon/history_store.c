@@ -20,7 +20,7 @@ static const char pragmas[] = "PRAGMA auto_vacuum = INCREMENTAL;"
                               "PRAGMA journal_mode = WAL;"
                               "PRAGMA synchronous = NORMAL;"
                               "PRAGMA cache_size = -512;"
-                              "PRAGMA journal_size_limit = 1048576;"
+                              "PRAGMA journal_size_limit = 2097152;"
                               "PRAGMA wal_autocheckpoint = 256;"
                               "PRAGMA foreign_keys = OFF;"
                               "PRAGMA trusted_schema = OFF;";
@@ -29,7 +29,7 @@ static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE gpu(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT, number INTEGER,"
-    " total INTEGER, pci TEXT);"
+    " total INTEGER, pci TEXT, mig INTEGER);"
     "CREATE TABLE change(gpu INTEGER, at INTEGER, used INTEGER, free INTEGER,"
     " PRIMARY KEY(gpu, at)) WITHOUT ROWID;"
     "CREATE TABLE bucket(tier INTEGER, gpu INTEGER, at INTEGER, low INTEGER, mean INTEGER,"
@@ -48,10 +48,16 @@ static const char schema[] =
     " pid INTEGER, bytes INTEGER, name TEXT, user TEXT, lease TEXT, text TEXT);"
     "CREATE INDEX event_at ON event(at);"
     "PRAGMA application_id = 1987207533;" /* HISTORY_APPLICATION */
-    "PRAGMA user_version = 1;"            /* HISTORY_SCHEMA */
+    "PRAGMA user_version = 2;"            /* HISTORY_SCHEMA */
     "COMMIT;";
 
-_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 1, "as the schema says");
+_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 2, "as the schema says");
+
+/* What makes a file of version 1 one of version 2. */
+static const char second[] = "BEGIN IMMEDIATE;"
+                             "ALTER TABLE gpu ADD COLUMN mig INTEGER;"
+                             "PRAGMA user_version = 2;"
+                             "COMMIT;";
 
 /* ---- Failures -------------------------------------------------------------------------------- */
 
@@ -90,6 +96,12 @@ const char *history_store_error(const struct history_store *store)
 bool history_store_is_damaged(const struct history_store *store)
 {
     return errno_of(store->failure) == -EBADMSG;
+}
+
+void history_store_wait(struct history_store *store, int ms)
+{
+    store->wait_ms = ms;
+    (void)sqlite3_busy_timeout(store->db, ms);
 }
 
 const char *history_store_path(const struct history_store *store)
@@ -230,6 +242,7 @@ static int set_aside(const char *path, const char *why, const char *what,
 
 static struct history_store *drop(struct history_store *store)
 {
+    store->sync = history_sync_stop(store->sync);
     if (store->db) {
         (void)sqlite3_close(store->db);
     }
@@ -242,6 +255,7 @@ static struct history_store *drop(struct history_store *store)
 
 void history_store_set_aside(struct history_store *store, char problem[HISTORY_PROBLEM_MAX])
 {
+    store->sync = history_sync_stop(store->sync);
     (void)sqlite3_close(store->db);
     store->db = NULL;
     (void)set_aside(store->path, "damaged", "is damaged", problem);
@@ -331,7 +345,11 @@ static int examine(struct history_store *store)
     if (application != HISTORY_APPLICATION) {
         return -EEXIST;
     }
-    return version > HISTORY_SCHEMA ? -EPROTO : history_run(store, pragmas);
+    if (version > HISTORY_SCHEMA) {
+        return -EPROTO;
+    }
+    int r = history_run(store, pragmas);
+    return r < 0 || version == HISTORY_SCHEMA ? r : history_run(store, second);
 }
 
 /* Whether every table is there and can be read at its end, where a torn file lacks something. */
@@ -339,7 +357,7 @@ static int probe(struct history_store *store)
 {
     static const char *const queries[] = {
         "SELECT max(key) FROM meta",
-        "SELECT max(id), uuid, name, number, total, pci FROM gpu",
+        "SELECT max(id), uuid, name, number, total, pci, mig FROM gpu",
         "SELECT gpu, at, used, free FROM change ORDER BY gpu DESC, at DESC LIMIT 1",
         "SELECT tier, gpu, at, low, mean, high, free, weight FROM bucket"
         " ORDER BY tier DESC, gpu DESC, at DESC LIMIT 1",
@@ -414,6 +432,18 @@ static void explain(const struct history_store *store, int r, char problem[HISTO
     }
 }
 
+static int on_commit(void *data, sqlite3 *db, const char *name, int pages)
+{
+    struct history_store *store = data;
+    (void)db;
+    (void)name;
+    store->log_pages = pages;
+    if (pages >= HISTORY_LOG_PAGES) {
+        history_sync_poke(store->sync);
+    }
+    return SQLITE_OK;
+}
+
 int history_store_open(const struct history_store_options *options,
                        struct history_store **ret_store, char problem[HISTORY_PROBLEM_MAX])
 {
@@ -438,6 +468,10 @@ int history_store_open(const struct history_store_options *options,
         return r;
     }
     history_store_bound(store, options->max_bytes);
+    store->sync = history_sync_start(store->path);
+    if (store->sync) {
+        (void)sqlite3_wal_hook(store->db, on_commit, store); /* instead of SQLite's own */
+    }
     *ret_store = store;
     return 0;
 }

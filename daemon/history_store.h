@@ -38,6 +38,8 @@ struct history_store *history_store_close(struct history_store *store); /* retur
 
 const char *history_store_path(const struct history_store *store);
 void history_store_bound(struct history_store *store, uint64_t max_bytes);
+/* How long a call waits where another connection writes: at first not at all. */
+void history_store_wait(struct history_store *store, int ms);
 /* What the file takes, without what is freed in it. */
 uint64_t history_store_bytes(struct history_store *store);
 /* What went wrong in the last call that failed. */
@@ -70,10 +72,10 @@ uint64_t history_store_last_process(struct history_store *store);
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-/* All of it in one transaction, or nothing of it. 0; -ENOSPC; -EIO; -EBADMSG: the file is damaged. */
+/* All of it in one transaction, or nothing of it. 0; -ENOSPC; -EIO; -EBUSY: in a moment; -EBADMSG: the file is damaged. */
 MUST_CHECK int history_store_write(struct history_store *store, const struct history_batch *batch,
                                    int64_t now_ms);
-/* Drops what is too old, and a part of the oldest where there is too much. Cheap; now and then. */
+/* Drops what is too old, and a part of the oldest where there is too much: a little of it each time, so that nobody waits. */
 MUST_CHECK int history_store_prune(struct history_store *store, int64_t now_ms);
 
 /* ---- Asking ---------------------------------------------------------------------------------- */

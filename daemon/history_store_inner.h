@@ -4,14 +4,21 @@
 #define VRAM_DAEMON_HISTORY_STORE_INNER_H
 
 #include "daemon/history_store.h"
+#include "daemon/history_sync.h"
 
 #include <sqlite3.h>
 
-#define HISTORY_SCHEMA 1
+#define HISTORY_SCHEMA 2
+#define HISTORY_LOG_PAGES 256          /* in the log, from which on it is brought into the file */
+#define HISTORY_LOG_PAGES_MOST 512     /* from which on nothing is added until that is done */
 #define HISTORY_APPLICATION 0x7672616D /* "vram", in the file's head */
 
 struct history_store {
     sqlite3 *db;
+    struct history_sync *sync; /* NULL: SQLite brings its log into the file by itself */
+    int log_pages;             /* after the last transaction */
+    int wait_ms;
+    int64_t pruned_process; /* up to this one steps were looked at; 0: from the first on */
     char path[HISTORY_PATH_MAX];
     int lock;
     uint64_t max_bytes;

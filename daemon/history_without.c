@@ -12,6 +12,9 @@ void history_configure(struct daemon *daemon)
     if (option ? strcmp(option, "off") != 0 : daemon->config.history == CONFIG_HISTORY_ON) {
         log_line(LOG_LINE_WARNING, "no history is kept: this vramd was built without SQLite");
     }
+    if (daemon->config.on_event[0]) {
+        log_line(LOG_LINE_WARNING, "on_event: nothing is run: this vramd was built without SQLite");
+    }
 }
 
 void history_close(struct daemon *daemon)
@@ -23,6 +26,13 @@ void history_sampled(struct daemon *daemon, const struct sample *sample)
 {
     (void)daemon;
     (void)sample;
+}
+
+bool history_figures(const struct daemon *daemon, struct history_figures *ret_figures)
+{
+    (void)daemon;
+    (void)ret_figures;
+    return false;
 }
 
 void history_lease_queued(struct daemon *daemon, const struct history_deal *deal)

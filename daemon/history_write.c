@@ -6,10 +6,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define DAY_S ((int64_t)86400)
 #define KEPT_S (2 * 365 * DAY_S) /* intervals, leases, events */
-#define CUT_PARTS 20             /* of the time there is, the oldest part goes at once */
+#define CUT_PARTS 400            /* of the time there is, the oldest part goes at once */
+#define CUT_PARTS_FEW 20         /* where there is no room left at all */
+#define STEPS_AT_ONCE 128        /* processes whose steps are looked at */
+#define PAGES_AT_ONCE "64"       /* that are given back */
 #define FULL_PERCENT 90          /* of what the file may have, from which on something goes */
 #define WAL_BYTES ((uint64_t)2 << 20)
 
@@ -70,15 +74,48 @@ static int drop_buckets(struct history_store *store, int seconds, int64_t before
 }
 
 /* The last step before the time that is kept says what a process has held since. */
-static int drop_fine(struct history_store *store, int64_t changes_ms, int64_t steps_ms)
+static int drop_steps_of(struct history_store *store, int64_t process, int64_t before_ms)
 {
-    int r = drop_before(store, "DELETE FROM change WHERE gpu IN (SELECT id FROM gpu) AND at < ?1",
-                        changes_ms);
-    return r < 0 ? r
-                 : drop_before(store,
-                               "DELETE FROM step WHERE at < ?1 AND EXISTS (SELECT 1 FROM step AS s "
-                               "WHERE s.process = step.process AND s.at > step.at AND s.at < ?1)",
-                               steps_ms);
+    sqlite3_stmt *statement =
+        history_prepare(store, "DELETE FROM step WHERE process = ?1 AND at <"
+                               " (SELECT max(at) FROM step WHERE process = ?1 AND at < ?2)");
+    if (!statement) {
+        return history_fail(store, store->failure);
+    }
+    (void)sqlite3_bind_int64(statement, 1, process);
+    (void)sqlite3_bind_int64(statement, 2, before_ms);
+    int r = history_next(store, statement);
+    (void)sqlite3_finalize(statement);
+    return r;
+}
+
+/* Those of some processes, going on where it ended the last time: all of them at once would take as long as the table is. */
+static int drop_steps(struct history_store *store, int64_t before_ms, size_t most)
+{
+    int r = 0;
+    sqlite3_stmt *next = history_prepare(store, "SELECT min(process) FROM step WHERE process > ?1");
+    if (!next) {
+        return history_fail(store, store->failure);
+    }
+    for (size_t i = 0; r >= 0 && i < most; i++) {
+        (void)sqlite3_bind_int64(next, 1, store->pruned_process);
+        r = history_next(store, next);
+        bool there = r == 1 && sqlite3_column_type(next, 0) == SQLITE_INTEGER;
+        store->pruned_process = there ? sqlite3_column_int64(next, 0) : 0;
+        (void)sqlite3_reset(next);
+        if (!there) {
+            break; /* from the first one on, the next time */
+        }
+        r = drop_steps_of(store, store->pruned_process, before_ms);
+    }
+    (void)sqlite3_finalize(next);
+    return r < 0 ? r : 0;
+}
+
+static int drop_changes(struct history_store *store, int64_t before_ms)
+{
+    return drop_before(store, "DELETE FROM change WHERE gpu IN (SELECT id FROM gpu) AND at < ?1",
+                       before_ms);
 }
 
 static int drop_coarse(struct history_store *store, int64_t before_ms)
@@ -110,14 +147,15 @@ static int64_t oldest_ms(struct history_store *store)
 }
 
 /* The oldest part of all that there is. */
-static int cut_oldest(struct history_store *store, int64_t now_ms)
+static int cut_oldest(struct history_store *store, int64_t now_ms, bool urgent)
 {
     int64_t oldest = oldest_ms(store);
     if (oldest >= now_ms) {
         return 0;
     }
-    int64_t before_ms = oldest + (now_ms - oldest) / CUT_PARTS + 1000;
-    int r = drop_fine(store, before_ms, before_ms);
+    int64_t before_ms = oldest + (now_ms - oldest) / (urgent ? CUT_PARTS_FEW : CUT_PARTS) + 1000;
+    int r = drop_changes(store, before_ms);
+    r = r < 0 ? r : drop_steps(store, before_ms, urgent ? SIZE_MAX : STEPS_AT_ONCE);
     for (size_t i = 0; r >= 0 && i < HISTORY_TIERS; i++) {
         r = drop_buckets(store, history_tiers[i].seconds, before_ms / 1000);
     }
@@ -126,8 +164,8 @@ static int cut_oldest(struct history_store *store, int64_t now_ms)
 
 static int drop_old(struct history_store *store, int64_t now_ms)
 {
-    int r = drop_fine(store, now_ms - HISTORY_CHANGES_KEPT_S * 1000,
-                      now_ms - HISTORY_STEPS_KEPT_S * 1000);
+    int r = drop_changes(store, now_ms - HISTORY_CHANGES_KEPT_S * 1000);
+    r = r < 0 ? r : drop_steps(store, now_ms - HISTORY_STEPS_KEPT_S * 1000, STEPS_AT_ONCE);
     for (size_t i = 0; r >= 0 && i < HISTORY_TIERS; i++) {
         r = drop_buckets(store, history_tiers[i].seconds, now_ms / 1000 - history_tiers[i].kept_s);
     }
@@ -141,20 +179,22 @@ static void roll_back(struct history_store *store)
     }
 }
 
-static int prune(struct history_store *store, int64_t now_ms, bool cut)
+enum cut { CUT_NOTHING, CUT_SOME, CUT_MUCH };
+
+static int prune(struct history_store *store, int64_t now_ms, enum cut cut)
 {
     int r = history_run(store, "BEGIN IMMEDIATE");
     r = r < 0 ? r : drop_old(store, now_ms);
-    r = r < 0 || !cut ? r : cut_oldest(store, now_ms);
+    r = r < 0 || cut == CUT_NOTHING ? r : cut_oldest(store, now_ms, cut == CUT_MUCH);
     r = r < 0 ? r : history_run(store, "COMMIT");
     roll_back(store);
-    return r < 0 ? r : history_run(store, "PRAGMA incremental_vacuum(1024)");
+    return r < 0 ? r : history_run(store, "PRAGMA incremental_vacuum(" PAGES_AT_ONCE ")");
 }
 
 int history_store_prune(struct history_store *store, int64_t now_ms)
 {
     bool full = history_store_bytes(store) > file_bytes(store) / 100 * FULL_PERCENT;
-    return prune(store, now_ms, full);
+    return prune(store, now_ms, full ? CUT_SOME : CUT_NOTHING);
 }
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
@@ -179,6 +219,7 @@ static int write_gpus(struct history_store *store, sqlite3_stmt *to,
         (void)sqlite3_bind_int64(to, 4, gpu->index);
         history_bind_bytes(to, 5, gpu->total_bytes);
         history_bind_text(to, 6, gpu->pci);
+        history_bind_bytes(to, 7, gpu->mig_index);
         r = put(store, to);
     }
     return r;
@@ -358,7 +399,7 @@ static const struct {
     write_function write;
     const char *sql;
 } writers[] = {
-    {write_gpus, "INSERT OR REPLACE INTO gpu VALUES(?1, ?2, ?3, ?4, ?5, ?6)"},
+    {write_gpus, "INSERT OR REPLACE INTO gpu VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
     {write_changes, "INSERT OR REPLACE INTO change VALUES(?1, ?2, ?3, ?4)"},
     {write_buckets,
      "INSERT INTO bucket VALUES(10, ?1, ?2, ?3, ?4, ?5, ?6, ?7)"
@@ -401,12 +442,27 @@ static int write_once(struct history_store *store, const struct history_batch *b
     return r;
 }
 
+/* A disk that is slower than what is to be written does not make the log grow for ever. 0; -EBUSY. */
+static int wait_for_log(const struct history_store *store)
+{
+    static const struct timespec slice = {0, 1000000};
+    bool full = store->sync && store->log_pages >= HISTORY_LOG_PAGES_MOST;
+    for (int waited_ms = 0; full && history_sync_is_busy(store->sync); waited_ms++) {
+        if (waited_ms >= store->wait_ms) {
+            return -EBUSY;
+        }
+        (void)nanosleep(&slice, NULL);
+    }
+    return 0;
+}
+
 int history_store_write(struct history_store *store, const struct history_batch *batch,
                         int64_t now_ms)
 {
-    int r = write_once(store, batch, now_ms);
+    int r = wait_for_log(store);
+    r = r < 0 ? r : write_once(store, batch, now_ms);
     if (r == -ENOSPC) { /* of its own bound, or of the disk: what is old makes room in the file */
-        r = prune(store, now_ms, true);
+        r = prune(store, now_ms, CUT_MUCH);
         r = r < 0 ? r : write_once(store, batch, now_ms);
     }
     store->alive_ms = r < 0 ? store->alive_ms : now_ms;

@@ -125,6 +125,102 @@ static void write_requests(struct exposition *out, const struct metrics_leases *
     }
 }
 
+/* ---- What was -------------------------------------------------------------------------------- */
+
+/* Of the GPUs that tell their memory: one that is stale, or shares another's, does not. */
+static void write_peaks(struct exposition *out, const struct metrics_facts *facts)
+{
+    static const struct exposition_family family = {
+        "vram_used_peak_bytes", EXPOSITION_GAUGE,
+        "The most that was seen to be used within the window, as far as it was looked at."};
+    size_t count = facts->snapshot && !facts->stale ? vram_snapshot_gpu_count(facts->snapshot) : 0;
+    exposition_begin(out, &family);
+    for (size_t i = 0; i < count; i++) {
+        const struct vram_gpu *gpu = vram_snapshot_gpu(facts->snapshot, i);
+        char label[GPU_NAME_LABEL_MAX];
+        bool tells = gpu->uuid && gpu->state == VRAM_GPU_OK;
+        for (size_t j = 0; j < i; j++) {
+            tells = tells && vram_snapshot_gpu(facts->snapshot, j)->pool != gpu->pool;
+        }
+        if (tells) {
+            const struct exposition_label labels[] = {
+                {"gpu", gpu_name_label(gpu->index, gpu->mig_index, label)},
+                {"uuid", gpu->uuid},
+                {"window", "1m"}};
+            exposition_number(out, labels, ARRAY_LENGTH(labels),
+                              peaks_find(facts->peaks, facts->now_ns, gpu->uuid));
+        }
+    }
+}
+
+static void write_gpu_events(struct exposition *out, const struct history_counts *counts)
+{
+    static const struct exposition_family family = {"vram_events_total", EXPOSITION_COUNTER,
+                                                    "What has happened on a GPU, by its kind."};
+    exposition_begin(out, &family);
+    for (size_t i = 0; i < counts->gpu_count; i++) {
+        const struct history_count *count = &counts->gpus[i];
+        char label[GPU_NAME_LABEL_MAX];
+        (void)gpu_name_label(count->index, count->mig_index, label);
+        for (uint32_t kind = 0; kind < HISTORY_KINDS; kind++) {
+            const struct exposition_label labels[] = {
+                {"gpu", label}, {"uuid", count->uuid}, {"event", history_kind_name(kind)}};
+            if (history_kind_is_of_gpu(kind)) {
+                exposition_number(out, labels, ARRAY_LENGTH(labels), count->kinds[kind]);
+            }
+        }
+    }
+}
+
+static void write_lease_events(struct exposition *out, const struct history_counts *counts)
+{
+    static const struct exposition_family family = {"vram_lease_events_total", EXPOSITION_COUNTER,
+                                                    "What has happened to leases, by its kind."};
+    exposition_begin(out, &family);
+    for (uint32_t kind = 0; kind < HISTORY_KINDS; kind++) {
+        const struct exposition_label labels[] = {{"event", history_kind_name(kind)}};
+        if (history_kind_is_of_lease(kind)) {
+            exposition_number(out, labels, ARRAY_LENGTH(labels), counts->kinds[kind]);
+        }
+    }
+}
+
+static void write_commands(struct exposition *out, const uint64_t *results)
+{
+    static const struct exposition_family family = {
+        "vram_event_commands_total", EXPOSITION_COUNTER,
+        "Runs of the command for events, by what came of them."};
+    static const char *const names[HOOK_RESULTS] = {[HOOK_DONE] = "done",
+                                                    [HOOK_FAILED] = "failed",
+                                                    [HOOK_TIMED_OUT] = "timed_out",
+                                                    [HOOK_DROPPED] = "dropped"};
+    exposition_begin(out, &family);
+    for (size_t i = 0; i < HOOK_RESULTS; i++) {
+        const struct exposition_label labels[] = {{"result", names[i]}};
+        exposition_number(out, labels, ARRAY_LENGTH(labels), results[i]);
+    }
+}
+
+static void write_history(struct exposition *out, const struct metrics_facts *facts)
+{
+    static const struct exposition_family size = {"vram_history_size_bytes", EXPOSITION_GAUGE,
+                                                  "What the history takes in its file."},
+                                          since = {"vram_history_oldest_timestamp_seconds",
+                                                   EXPOSITION_GAUGE,
+                                                   "Since when there is history, since 1970."};
+    if (facts->counts) {
+        write_gpu_events(out, facts->counts);
+        write_lease_events(out, facts->counts);
+    }
+    if (facts->commands) {
+        write_commands(out, facts->commands);
+    }
+    exposition_begin(out, &size);
+    exposition_number(out, NULL, 0, facts->history_bytes);
+    exposition_begin(out, &since);
+    exposition_nanoseconds(out, NULL, 0, facts->history_since_ns);
+}
+
 /* ---- The collector --------------------------------------------------------------------------- */
 
 static void write_collector(struct exposition *out, const struct metrics_facts *facts)
@@ -219,6 +315,8 @@ void metrics_write(struct exposition *out, const struct metrics_facts *facts)
         write_leases(out, facts);
     }
     write_requests(out, &facts->leases);
+    write_peaks(out, facts);
+    write_history(out, facts);
     write_collector(out, facts);
     write_http(out, facts->http);
     write_self(out, &facts->self);

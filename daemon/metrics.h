@@ -7,7 +7,10 @@
 #define VRAM_DAEMON_METRICS_H
 
 #include "common/exposition.h"
+#include "daemon/history_counts.h"
+#include "daemon/hook.h"
 #include "daemon/http.h"
+#include "daemon/peaks.h"
 #include "include/vram.h"
 
 #define METRICS_SHARES 256 /* leases on GPUs that are told by themselves */
@@ -56,7 +59,13 @@ struct metrics_self {
 
 struct metrics_facts {
     const struct vram_snapshot *snapshot; /* for the names of GPUs; may be NULL */
-    const char *backend;                  /* "nvml", "sim" */
+    bool stale;                           /* its figures are not of now */
+    uint64_t now_ns;                      /* monotonic */
+    const struct peaks *peaks;
+    const struct history_counts *counts;      /* of events; NULL: nobody looks */
+    const uint64_t *commands;                 /* HOOK_RESULTS of them; NULL: none is run */
+    uint64_t history_bytes, history_since_ns; /* may be unknown */
+    const char *backend;                      /* "nvml", "sim" */
     bool promising;
     struct metrics_leases leases;
     struct metrics_collector collector;

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/path.h"
+#include "daemon/history.h"
 #include "daemon/metrics.h"
 #include <dirent.h>
 #include <errno.h>
@@ -106,13 +107,22 @@ static int write_gpus(struct daemon *daemon, const struct vram_snapshot *snapsho
     return r;
 }
 
-static int write_daemon(struct daemon *daemon, const struct vram_snapshot *snapshot,
+static int write_daemon(struct daemon *daemon, const struct vram_snapshot *snapshot, bool stale,
                         struct exposition *out)
 {
+    struct history_figures history = {NULL, VRAM_UNKNOWN, VRAM_UNKNOWN};
+    (void)!history_figures(daemon, &history);
     const char *reason;
     char message[DAEMON_MESSAGE_MAX];
     struct metrics_facts facts = {
         .snapshot = snapshot,
+        .stale = stale,
+        .now_ns = clock_now_ns(),
+        .peaks = &daemon->peaks,
+        .counts = history.counts,
+        .commands = daemon->hook ? hook_results(daemon->hook) : NULL,
+        .history_bytes = history.bytes,
+        .history_since_ns = history.since_ns,
         .backend = strncmp(daemon->options.endpoint->driver, "sim:", 4) == 0 ? "sim" : "nvml",
         .promising = daemon_is_promising(daemon, &reason, message, sizeof(message)),
         .collector = daemon->collected,
@@ -150,7 +160,7 @@ static void answer(struct daemon *daemon, struct http_request *request)
     int r = write_gpus(daemon, snapshot, stale, out.format, &gpus);
     if (r == 0) {
         buf_text(&buf, gpus);
-        r = write_daemon(daemon, snapshot, &out);
+        r = write_daemon(daemon, snapshot, stale, &out);
         exposition_finish(&out);
     }
     if (r == 0 && !buf.failed) {

@@ -3,26 +3,36 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define USUAL_DESCRIPTORS 1024
+
 /* What the driver's library and our own read of the environment. */
-static bool is_kept(const char *variable)
+static const char *const collector_needs[] = {
+    "PATH=",           "LD_LIBRARY_PATH=", "XDG_RUNTIME_DIR=",
+    "JOURNAL_STREAM=", "ASAN_OPTIONS=",    "UBSAN_OPTIONS=",
+    "LSAN_OPTIONS=",   "TSAN_OPTIONS=",    NULL};
+
+/* What a command of the administrator's expects; nothing of what the service manager handed to the daemon alone. */
+static const char *const command_needs[] = {"PATH=", "HOME=", "USER=", "LOGNAME=",         "SHELL=",
+                                            "LANG=", "LC_",   "TZ=",   "XDG_RUNTIME_DIR=", NULL};
+
+static bool is_kept(const char *variable, const char *const *needs)
 {
-    static const char *const kept[] = {
-        "PATH=",         "LD_LIBRARY_PATH=", "XDG_RUNTIME_DIR=", "JOURNAL_STREAM=",
-        "ASAN_OPTIONS=", "UBSAN_OPTIONS=",   "LSAN_OPTIONS=",    "TSAN_OPTIONS="};
     if (strncmp(variable, "VRAM_", 5) == 0) {
         return strncmp(variable, "VRAM_LEASE=", 11) != 0;
     }
-    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        if (strncmp(variable, kept[i], strlen(kept[i])) == 0) {
+    for (size_t i = 0; needs[i]; i++) {
+        if (strncmp(variable, needs[i], strlen(needs[i])) == 0) {
             return true;
         }
     }
@@ -30,7 +40,7 @@ static bool is_kept(const char *variable)
 }
 
 /* The strings are the environment's own; the array is the caller's. */
-static char **make_environment(void)
+static char **make_environment(const char *const *needs)
 {
     size_t count = 0;
     while (environ && environ[count]) {
@@ -38,7 +48,7 @@ static char **make_environment(void)
     }
     char **kept = calloc(count + 1, sizeof(*kept));
     for (size_t i = 0, at = 0; kept && i < count; i++) {
-        if (is_kept(environ[i])) {
+        if (is_kept(environ[i], needs)) {
             kept[at++] = environ[i];
         }
     }
@@ -67,12 +77,34 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* In the child. Only calls that are safe after a fork. */
-static void become_collector(int socket, pid_t daemon, char *const *arguments,
-                             char *const *environment)
+/* A child to be: its program, and what become its three descriptors; -1: the daemon's own. */
+struct plan {
+    const char *program;
+    char *const *arguments, *const *environment;
+    int in, out, err;
+    bool leads; /* a process group, away from the daemon's directory and limits */
+};
+
+/* More descriptors than select() can have are the daemon's alone, and so is being spared when memory is short. */
+static int stand_alone(void)
 {
-    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (null < 0 || dup2(socket, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0) {
+    struct rlimit limit;
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : write(fd, "0", 1);
+    (void)n;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > USUAL_DESCRIPTORS) {
+        limit.rlim_cur = USUAL_DESCRIPTORS;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return setsid() < 0 || chdir("/") < 0 ? -1 : 0;
+}
+
+/* In the child. Only calls that are safe after a fork. */
+static void become(const struct plan *plan, pid_t daemon)
+{
+    if (dup2(plan->in, STDIN_FILENO) < 0 || dup2(plan->out, STDOUT_FILENO) < 0 ||
+        (plan->err >= 0 && dup2(plan->err, STDERR_FILENO) < 0) ||
+        (plan->leads && stand_alone() < 0)) {
         _exit(127);
     }
     close_others();
@@ -81,34 +113,58 @@ static void become_collector(int socket, pid_t daemon, char *const *arguments,
     if (getppid() != daemon) {
         _exit(127); /* it died before it could be told to */
     }
-    (void)execve("/proc/self/exe", arguments, environment);
+    (void)execve(plan->program, plan->arguments, plan->environment);
     _exit(127);
+}
+
+static int start(const struct plan *plan, pid_t *ret_pid)
+{
+    pid_t daemon = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        become(plan, daemon);
+    }
+    if (pid < 0) {
+        return -errno;
+    }
+    *ret_pid = pid;
+    return 0;
+}
+
+/* ---- The collector --------------------------------------------------------------------------- */
+
+static int start_collector(char *driver, char *const *environment, int socket, pid_t *ret_pid)
+{
+    static char name[] = "vramd", option[] = "--collector";
+    char *arguments[] = {name, option, driver, NULL};
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    struct plan plan = {.program = "/proc/self/exe",
+                        .arguments = arguments,
+                        .environment = environment,
+                        .in = socket,
+                        .out = null,
+                        .err = -1};
+    if (null < 0) {
+        return -errno;
+    }
+    int r = start(&plan, ret_pid);
+    (void)close(null);
+    return r;
 }
 
 int spawn_collector(const char *driver, pid_t *ret_pid, int *ret_socket)
 {
-    static char name[] = "vramd", option[] = "--collector";
     int sockets[2];
-    char **environment = make_environment();
+    char **environment = make_environment(collector_needs);
     char *driver_copy = driver ? strdup(driver) : NULL;
-    char *arguments[] = {name, option, driver_copy, NULL};
-    if (!environment || (driver && !driver_copy)) {
-        free(environment);
-        free(driver_copy);
-        return -ENOMEM;
-    }
-    int r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0 ? -errno : 0;
-    if (r == 0) {
-        pid_t daemon = getpid();
-        pid_t pid = fork();
-        if (pid == 0) {
-            become_collector(sockets[1], daemon, arguments, environment);
-        }
-        r = pid < 0 ? -errno : 0;
+    int r = environment && (driver_copy || !driver) ? 0 : -ENOMEM;
+    if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0) {
+        r = -errno;
+    } else if (r == 0) {
+        r = start_collector(driver_copy, environment, sockets[1], ret_pid);
         (void)close(sockets[1]);
         if (r == 0) {
             (void)fcntl(sockets[0], F_SETFL, O_NONBLOCK);
-            *ret_pid = pid;
             *ret_socket = sockets[0];
         } else {
             (void)close(sockets[0]);
@@ -116,5 +172,62 @@ int spawn_collector(const char *driver, pid_t *ret_pid, int *ret_socket)
     }
     free(environment);
     free(driver_copy);
+    return r;
+}
+
+/* ---- A command ------------------------------------------------------------------------------- */
+
+/* A pipe that has the text in it already and nobody who writes: there is nothing left to wait for. */
+static int fill_pipe(const char *text, size_t length, int *ret_fd)
+{
+    int ends[2];
+    if (length > PIPE_BUF) {
+        return -EMSGSIZE;
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        return -errno;
+    }
+    bool filled = write(ends[1], text, length) == (ssize_t)length;
+    (void)close(ends[1]);
+    if (!filled) {
+        (void)close(ends[0]);
+        return -EIO;
+    }
+    *ret_fd = ends[0];
+    return 0;
+}
+
+int spawn_command(const char *command, const char *text, size_t length, pid_t *ret_pid,
+                  int *ret_output)
+{
+    static char name[] = "sh", option[] = "-c";
+    int in = -1, output[2];
+    char **environment = make_environment(command_needs);
+    char *copy = strdup(command);
+    char *arguments[] = {name, option, copy, NULL};
+    int r = environment && copy ? fill_pipe(text, length, &in) : -ENOMEM;
+    if (r == 0 && pipe2(output, O_CLOEXEC) < 0) {
+        r = -errno;
+        (void)close(in);
+    } else if (r == 0) {
+        struct plan plan = {.program = "/bin/sh",
+                            .arguments = arguments,
+                            .environment = environment,
+                            .in = in,
+                            .out = output[1],
+                            .err = output[1],
+                            .leads = true};
+        r = start(&plan, ret_pid);
+        (void)close(in);
+        (void)close(output[1]);
+        if (r == 0) {
+            (void)fcntl(output[0], F_SETFL, O_NONBLOCK);
+            *ret_output = output[0];
+        } else {
+            (void)close(output[0]);
+        }
+    }
+    free(environment);
+    free(copy);
     return r;
 }

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ enum { ID_MAX = 20 };
 
 struct asker {
     struct vram *vram;
+    uint64_t first_period_ns;
     int fd;
     pthread_mutex_t lock; /* over what follows */
     pthread_cond_t changed;
@@ -32,6 +34,8 @@ void findings_done(struct findings *findings)
 {
     findings->snapshot = vram_snapshot_unref(findings->snapshot);
     findings->leases = vram_lease_list_free(findings->leases);
+    past_done(&findings->memory);
+    past_done(&findings->processes);
 }
 
 static void tell(struct vram *vram, char text[ASKER_TEXT_MAX])
@@ -64,6 +68,29 @@ static void ask(struct vram *vram, const char *end_id, struct findings *findings
     }
 }
 
+/* How it came to this: of the steps before the present one, and who runs now with what it held at most. Where nobody remembers there
+ * is none. */
+static void ask_past(struct vram *vram, uint64_t period_ns, struct findings *findings)
+{
+    char target[PAST_TARGET_MAX];
+    uint64_t step_s = period_ns / NS_PER_S ? period_ns / NS_PER_S : 1;
+    uint64_t span_s = ASKER_STEPS * period_ns / NS_PER_S;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t now_s = (uint64_t)now.tv_sec;
+    (void)snprintf(target, sizeof(target),
+                   "/v1/history?from=%" PRIu64 "&to=%" PRIu64 "&step=%" PRIu64,
+                   now_s > span_s ? now_s - span_s : 0, now_s, step_s);
+    if (past_take_memory(vram, target, &findings->memory) < 0) {
+        past_done(&findings->memory);
+        return;
+    }
+    (void)snprintf(target, sizeof(target), "/v1/processes?from=%" PRIu64 "&limit=5000", now_s);
+    if (past_take_processes(vram, target, &findings->processes) < 0) {
+        past_done(&findings->processes);
+    }
+}
+
 /* Until the time has come or somebody wants something. Called with the lock held. */
 static void rest(struct asker *asker, uint64_t begun_ns)
 {
@@ -81,13 +108,21 @@ static void *work(void *data)
 {
     struct asker *asker = data;
     char end_id[ID_MAX] = "";
-    for (;;) {
+    for (bool first = true;; first = false) {
         struct findings found;
         uint64_t begun_ns = clock_now_ns(), one = 1;
         ask(asker->vram, end_id, &found);
+        if (first && found.leases) { /* a daemon runs */
+            ask_past(asker->vram, asker->first_period_ns, &found);
+        }
         (void)pthread_mutex_lock(&asker->lock);
         if (!found.said[0]) { /* not taken yet, perhaps */
             memcpy(found.said, asker->findings.said, sizeof(found.said));
+        }
+        if (!first && asker->fresh) { /* nor this */
+            found.memory = asker->findings.memory;
+            found.processes = asker->findings.processes;
+            asker->findings.memory = asker->findings.processes = (struct past){0};
         }
         findings_done(&asker->findings);
         asker->findings = found;
@@ -122,7 +157,7 @@ struct asker *asker_start(struct vram *vram, uint64_t period_ns)
         return NULL;
     }
     asker->vram = vram;
-    asker->period_ns = period_ns;
+    asker->period_ns = asker->first_period_ns = period_ns;
     asker->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

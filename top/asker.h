@@ -6,7 +6,7 @@
 #ifndef VRAM_TOP_ASKER_H
 #define VRAM_TOP_ASKER_H
 
-#include "common/attr.h"
+#include "cli/past.h"
 #include "include/vram.h"
 
 #define ASKER_TEXT_MAX 400
@@ -17,9 +17,13 @@ struct findings {
     struct vram_lease_list *leases; /* NULL: no daemon runs */
     char problem[ASKER_TEXT_MAX];   /* why there is no snapshot; "" where there is one */
     char said[ASKER_TEXT_MAX];      /* what became of asker_end(); "": nothing new */
+    /* What a daemon remembers, with the first findings alone; empty where none does. */
+    struct past memory, processes;
 };
 
 struct asker;
+
+#define ASKER_STEPS 512 /* of `period_ns`, for which the past is asked for */
 
 /* Begins to ask every `period_ns`. NULL: errno tells why. The handle is the asker's from now on. */
 struct asker *asker_start(struct vram *vram, uint64_t period_ns);

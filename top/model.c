@@ -32,48 +32,56 @@ uint16_t trail_part(const struct trail *trail, size_t ago)
     return there ? trail->parts[(trail->count - 1 - ago) % TRAIL_LENGTH] : TRAIL_UNKNOWN;
 }
 
-static int follow_gpu(struct model *model, const struct vram_gpu *gpu)
+static struct trail *meet_trail(struct model *model, const char *uuid)
 {
-    struct trail *trail = find_trail(model, gpu->uuid);
+    struct trail *trail = find_trail(model, uuid);
     if (!trail) {
         struct trail *grown =
             reallocarray(model->trails, model->trail_count + 1, sizeof(*model->trails));
         if (!grown) {
-            return -ENOMEM;
+            return NULL;
         }
         model->trails = grown;
         trail = &grown[model->trail_count++];
         *trail = (struct trail){0};
-        (void)snprintf(trail->uuid, sizeof(trail->uuid), "%s", gpu->uuid);
+        (void)snprintf(trail->uuid, sizeof(trail->uuid), "%s", uuid);
     }
-    bool known = gpu->state == VRAM_GPU_OK && gpu->used_bytes != VRAM_UNKNOWN &&
-                 gpu->total_bytes != VRAM_UNKNOWN && gpu->total_bytes > 0;
-    double part = known ? (double)gpu->used_bytes / (double)gpu->total_bytes * 1000 : 0;
+    return trail;
+}
+
+static void put_part(struct trail *trail, uint64_t used_bytes, uint64_t total_bytes)
+{
+    bool known = used_bytes != VRAM_UNKNOWN && total_bytes != VRAM_UNKNOWN && total_bytes > 0;
+    double part = known ? (double)used_bytes / (double)total_bytes * 1000 : 0;
     trail->parts[trail->count++ % TRAIL_LENGTH] =
         known ? (uint16_t)(part > 1000 ? 1000 : part + 0.5) : TRAIL_UNKNOWN;
+}
+
+static int follow_gpu(struct model *model, const struct vram_gpu *gpu)
+{
+    struct trail *trail = meet_trail(model, gpu->uuid);
+    if (!trail) {
+        return -ENOMEM;
+    }
+    put_part(trail, gpu->state == VRAM_GPU_OK ? gpu->used_bytes : VRAM_UNKNOWN, gpu->total_bytes);
     return 0;
 }
 
-static struct peak *find_peak(const struct model *model, const struct vram_gpu *gpu,
-                              const struct vram_process *process)
+static struct peak *find_peak(const struct model *model, const char *uuid, uint32_t pid,
+                              uint64_t start_time)
 {
     for (size_t i = 0; i < model->peak_count; i++) {
         struct peak *peak = &model->peaks[i];
-        if (peak->pid == process->pid && peak->start_time == process->start_time &&
-            strcmp(peak->uuid, gpu->uuid) == 0) {
+        if (peak->pid == pid && peak->start_time == start_time && strcmp(peak->uuid, uuid) == 0) {
             return peak;
         }
     }
     return NULL;
 }
 
-static int follow_process(struct model *model, const struct vram_gpu *gpu,
-                          const struct vram_process *process)
+static int raise_peak(struct model *model, const char *uuid, const struct peak *to)
 {
-    if (process->used_bytes == VRAM_UNKNOWN) {
-        return 0;
-    }
-    struct peak *peak = find_peak(model, gpu, process);
+    struct peak *peak = find_peak(model, uuid, to->pid, to->start_time);
     if (!peak) {
         if (model->peak_count == model->peak_room) {
             size_t room = model->peak_room ? 2 * model->peak_room : 64;
@@ -85,12 +93,64 @@ static int follow_process(struct model *model, const struct vram_gpu *gpu,
             model->peak_room = room;
         }
         peak = &model->peaks[model->peak_count++];
-        *peak = (struct peak){.pid = process->pid, .start_time = process->start_time};
-        (void)snprintf(peak->uuid, sizeof(peak->uuid), "%s", gpu->uuid);
+        *peak = (struct peak){.pid = to->pid, .start_time = to->start_time};
+        (void)snprintf(peak->uuid, sizeof(peak->uuid), "%s", uuid);
     }
-    peak->seen = true;
-    peak->bytes = process->used_bytes > peak->bytes ? process->used_bytes : peak->bytes;
+    peak->seen = to->seen;
+    peak->bytes = to->bytes > peak->bytes ? to->bytes : peak->bytes;
     return 0;
+}
+
+static int follow_process(struct model *model, const struct vram_gpu *gpu,
+                          const struct vram_process *process)
+{
+    struct peak now = {.pid = process->pid,
+                       .start_time = process->start_time,
+                       .bytes = process->used_bytes,
+                       .seen = true};
+    return process->used_bytes == VRAM_UNKNOWN ? 0 : raise_peak(model, gpu->uuid, &now);
+}
+
+/* ---- What a daemon remembers ------------------------------------------------------------------ */
+
+/* A column for each period before the present one, the oldest first. Steps are never longer than a period, and may be of a
+ * second where that is a part of one. */
+static void remember_gpu(struct trail *trail, const struct past *past, const struct past_gpu *gpu,
+                         uint64_t period_ns)
+{
+    uint64_t step_ns = past->step_s * UINT64_C(1000000000);
+    for (size_t ago = TRAIL_LENGTH - 1; ago >= 1; ago--) {
+        uint64_t back_ns = ago * period_ns;
+        uint64_t steps = back_ns / step_ns + (back_ns % step_ns != 0);
+        bool there = steps <= past->step_count;
+        put_part(trail, there ? gpu->max[past->step_count - steps] : VRAM_UNKNOWN,
+                 gpu->total_bytes);
+    }
+}
+
+/* Goes in front of what is seen from now on. */
+static int remember(struct model *model)
+{
+    const struct past *memory = &model->findings.memory, *processes = &model->findings.processes;
+    int r = 0;
+    for (size_t i = 0; memory->gpus && i < memory->count; i++) {
+        const struct past_gpu *gpu = &memory->gpus[i];
+        struct trail *trail = gpu->uuid ? meet_trail(model, gpu->uuid) : NULL;
+        if (trail && trail->count == 0) {
+            remember_gpu(trail, memory, gpu, model->period_ns);
+        }
+    }
+    for (size_t i = 0; processes->processes && r == 0 && i < processes->count; i++) {
+        const struct past_process *process = &processes->processes[i];
+        struct peak peak = {.pid = (uint32_t)process->pid,
+                            .start_time = process->start_time,
+                            .bytes = process->peak_bytes};
+        if (process->gpu && process->ended_ms == PAST_NEVER &&
+            process->peak_bytes != VRAM_UNKNOWN) {
+            r = raise_peak(model, process->gpu, &peak);
+        }
+    }
+    return r;
 }
 
 /* Nobody asks for the peaks of who has ended. */
@@ -107,7 +167,7 @@ static void drop_peaks(struct model *model)
 
 static int follow(struct model *model)
 {
-    int r = 0;
+    int r = remember(model);
     for (size_t i = 0; i < model->peak_count; i++) {
         model->peaks[i].seen = false;
     }
@@ -234,7 +294,7 @@ static int add_row(struct model *model, const struct vram_gpu *gpu,
         model->rows = grown;
         model->row_room = room;
     }
-    const struct peak *peak = find_peak(model, gpu, process);
+    const struct peak *peak = find_peak(model, gpu->uuid, process->pid, process->start_time);
     model->rows[model->row_count++] = (struct row){gpu, process, peak ? peak->bytes : VRAM_UNKNOWN};
     return 0;
 }

@@ -9,7 +9,7 @@
 #include "include/vram.h"
 #include "top/asker.h"
 
-#define TRAIL_LENGTH 512
+#define TRAIL_LENGTH ASKER_STEPS
 #define TRAIL_UNKNOWN UINT16_MAX
 #define FILTER_MAX 64
 #define PERIOD_MIN_NS ((uint64_t)100000000)

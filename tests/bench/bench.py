@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import observing
 import pollers
 import promises
 
@@ -203,6 +204,7 @@ def main():
         with Sleepers(64) as sleepers:
             driver = f"{scenario(work / 'rest.scenario', 8, sleepers.pids)}@bench"
             daemon = promises.section(build, peers, driver, sleepers.pids, table)
+            watched = observing.section(build, peers, driver, work, sleepers.pids, table)
         polled = pollers.section(build, table)
     text = f"""# Benchmarks
 
@@ -234,7 +236,8 @@ more than a Python that does nothing.
 {python}
 
 {daemon}
-{polled}"""
+{polled}
+{watched}"""
     print(text)
     if options.write:
         (ROOT / "docs" / "benchmarks.md").write_text(text)

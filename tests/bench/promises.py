@@ -20,18 +20,20 @@ HERE = pathlib.Path(__file__).resolve().parent
 class Daemon:
     """vramd on a simulated machine, in a directory like /run: in memory, for its journal is synced at each grant."""
 
-    def __init__(self, build, driver):
+    def __init__(self, build, driver, *arguments):
+        """`arguments` of vramd; None among them stands for a file in its directory."""
         self.build = build
         self.directory = tempfile.mkdtemp(prefix="vram-bench-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
         self.socket = f"{self.directory}/vram.sock"
+        self.arguments = [f"{self.directory}/file" if argument is None else argument for argument in arguments]
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("VRAM")}
         self.env.update(VRAM_DRIVER=f"sim:{driver}", VRAM_SIM=driver, VRAM_SIM_DIR=f"{build}/sim",
                         VRAM_SIM_STATE_DIR=self.directory, VRAM_SOCKET=self.socket, LD_LIBRARY_PATH=f"{build}/lib")
 
     def __enter__(self):
         reading, writing = os.pipe()
-        self.process = subprocess.Popen([f"{self.build}/daemon/vramd", "--ready-fd", str(writing)], env=self.env,
-                                        pass_fds=(writing,), stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([f"{self.build}/daemon/vramd", "--ready-fd", str(writing), *self.arguments],
+                                        env=self.env, pass_fds=(writing,), stderr=subprocess.DEVNULL)
         os.close(writing)
         with os.fdopen(reading) as ready:
             if ready.readline() != "ready\n":

@@ -122,6 +122,35 @@ def test_history__questions_that_are_none_are_told(past):
     assert past.get("history", from_="2026-01-01T00:00:00Z", to="2026-01-01T04:00:00%2B01:00")["step_s"] == 60
 
 
+def test_history__instances_of_a_divided_card_are_asked_for_as_elsewhere(make_past):
+    past = make_past(driver="sim:mig")
+    names = {f"{gpu['index']}:{gpu['mig_index']}": gpu["uuid"] for gpu in past.look()["gpus"] if gpu["mig_index"] is not None}
+    assert len(names) >= 3
+    for name, uuid in names.items():
+        answer = past.get("history", gpu=name)["gpus"]
+        assert [(gpu["uuid"], f"{gpu['index']}:{gpu['mig_index']}") for gpu in answer] == [(uuid, name)]
+    card = next(iter(names)).split(":")[0]
+    assert set(names.values()) <= {gpu["uuid"] for gpu in past.get("history", gpu=card)["gpus"]}
+    for name in (f"{card}:77", "0:", ":0", "0:x", "0:0:0"):
+        assert past.daemon.get(f"/v1/history?gpu={name}").status == 404, name
+    told = past.daemon.vram("history", "--gpu", next(iter(names)))
+    assert told.returncode == 0 and f"GPU {next(iter(names))}  " in told.stdout
+
+
+def test_history__a_file_of_the_first_version_is_taken_over(past):
+    past.look()
+    before = past.get("history")["gpus"]
+    past.daemon.stop()
+    with sqlite3.connect(past.file) as file:
+        file.execute("ALTER TABLE gpu DROP COLUMN mig")
+        file.execute("PRAGMA user_version = 1")
+    past.start()
+    after = past.get("history")["gpus"]
+    assert [gpu["uuid"] for gpu in after] == [gpu["uuid"] for gpu in before]
+    assert past.daemon.get("/v1/history?gpu=0").status == 200
+    assert len(past.events("daemon_started")) == 2
+
+
 def test_history__without_one_it_says_how_to_have_one(make_daemon):
     daemon = make_daemon().start()
     reply = daemon.get("/v1/history")
@@ -164,6 +193,11 @@ def test_events__a_gpu_that_is_lost_is_told_once(past):
     past.look()
     past.look()
     assert len(past.events("gpu_lost")) == 1 and past.events("gpu_back") == []
+    past.daemon.sim("inject", "gpu 0 back")
+    eventually(lambda: past.look()["gpus"][0]["state"] == "ok", "the driver has it again")
+    past.look()
+    assert len(past.events("gpu_lost")) == len(past.events("gpu_back")) == 1
+    assert past.events("gpu_back")[0]["gpu"] == past.look()["gpus"][0]["uuid"]
 
 
 def test_events__leases_are_queued_granted_and_ended(past):

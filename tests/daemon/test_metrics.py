@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import DEADLINE, VRAM_SIM, eventually
 from exposition import parse
-from leasing import GIB, MIB, Request, granted
+from leasing import GIB, MIB, Crowd, Request, granted, kill
 from reading import scrape
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,11 +58,27 @@ def test_metrics__figures_add_up(make_daemon):
     assert {labels["gpu"] for labels, _value in told["vram_total_bytes"]} == set("01234567")
 
 
-def test_metrics__the_document_lists_them_all(daemon, crowd):
+def with_a_past(daemon, directory):
+    """A daemon that keeps a history and runs a command for events."""
+    config = directory / "vram.conf"
+    config.write_text("[daemon]\non_event = cat > /dev/null\n")
+    daemon.start("--config", config, "--history", str(directory / "history.db"))
+    if "without SQLite" in daemon.get("/v1/history").body.decode():
+        pytest.skip("this vramd was built without SQLite")
+    return daemon
+
+
+def test_metrics__the_document_lists_them_all(make_daemon, tmp_path):
     """docs/metrics.md against what a machine with everything tells: families, types, labels."""
-    crowd.hold("4G", options=["--for", "1h", "--label", "x"])
-    eventually(lambda: scrape(daemon).get("vram_lease_held_bytes"), "a lease")
-    told = scrape(daemon)
+    daemon = with_a_past(make_daemon(), tmp_path)
+    crowd = Crowd(daemon)
+    try:
+        crowd.hold("4G", options=["--for", "1h", "--label", "x"])
+        eventually(lambda: scrape(daemon).get("vram_lease_held_bytes"), "a lease")
+        assert daemon.get("/v1/history").status == 200  # has it written, and so measured
+        told = scrape(daemon)
+    finally:
+        crowd.end()
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*)\|", (ROOT / "docs/metrics.md").read_text(), re.M)
     listed = {name: (kind.replace("info", "gauge"), labels.replace("D", "gpu, uuid").replace(" ", "").strip(","))
               for name, kind, labels in rows}
@@ -72,6 +88,38 @@ def test_metrics__the_document_lists_them_all(daemon, crowd):
         assert told.types[name] == listed[name][0], name
         labels = {",".join(labels) for labels, _value in samples}
         assert labels == {listed[name][1]}, name
+
+
+def test_metrics__events_are_counted_where_somebody_looks(make_daemon, tmp_path, hold):
+    daemon = with_a_past(make_daemon(), tmp_path)
+    free = daemon.snapshot("?take=processes")["gpus"][0]["free_bytes"]
+    assert scrape(daemon).value("vram_events_total", gpu="0", event="oom_suspected") == 0
+    kill(hold(daemon, f"{free // MIB - 100}M"))
+    daemon.snapshot("?take=processes")
+    holder = hold(daemon, f"{free // MIB - 100}M")
+    daemon.snapshot("?take=processes")
+    kill(holder)
+    daemon.snapshot("?take=processes")
+    told = scrape(daemon)
+    for event in ("nearly_full", "oom_suspected"):
+        assert told.value("vram_events_total", gpu="0", event=event) == 1, event
+    assert told.value("vram_events_total", gpu="0", event="process_ended") >= 1
+    assert told.value("vram_events_total", gpu="0", event="gpu_lost") == 0
+    eventually(lambda: scrape(daemon).value("vram_event_commands_total", result="done") >= 5, "the command was run")
+
+
+def test_metrics__a_peak_between_scrapes_is_told(daemon, hold):
+    used = scrape(daemon).value("vram_used_bytes", gpu="0")
+    assert scrape(daemon).value("vram_used_peak_bytes", gpu="0", window="1m") == used
+    holder = hold(daemon, "6G")
+    daemon.snapshot("?take=processes")  # whoever asks
+    kill(holder)
+    eventually(lambda: scrape(daemon).value("vram_used_bytes", gpu="0") == used, "it is gone")
+    told = scrape(daemon)
+    assert told.value("vram_used_peak_bytes", gpu="0", window="1m") == used + 6 * GIB
+    daemon.sim("inject", "gpu 0 lost")
+    eventually(lambda: "vram_used_bytes" not in scrape(daemon), "it is lost")
+    assert "vram_used_peak_bytes" not in scrape(daemon)
 
 
 def test_metrics__leases(daemon, crowd):

@@ -118,10 +118,10 @@ class Place:
         return subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=DEADLINE, check=True).stdout
 
-    def serve(self):
+    def serve(self, *arguments):
         """A daemon for this machine."""
         self.env["VRAM_SOCKET"] = str(self.directory / "vram.sock")
-        daemon = self.start(BUILD / "daemon/vramd", "--driver", self.env["VRAM_DRIVER"])
+        daemon = self.start(BUILD / "daemon/vramd", "--driver", self.env["VRAM_DRIVER"], *arguments)
         end = time.monotonic() + DEADLINE
         while not (self.directory / "vram.sock").exists():
             assert daemon.poll() is None and time.monotonic() < end

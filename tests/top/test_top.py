@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """`vram top` on simulated machines: what is on the screen, and what keys and signals do."""
+import contextlib
+import http.client
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -287,3 +291,71 @@ def test_it_is_not_found(place):
                           text=True, timeout=DEADLINE)
     if done.returncode != 2:  # installed on this machine
         assert done.returncode == 4 and "vram-top is not found" in done.stderr
+
+
+# ---- What a daemon remembers ----------------------------------------------------------------------
+
+
+def ask(place, target):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(DEADLINE)
+    client.connect(place.env["VRAM_SOCKET"])
+    connection = http.client.HTTPConnection("vram")
+    connection.sock = client
+    with contextlib.closing(connection):
+        connection.request("GET", target)
+        return json.loads(connection.getresponse().read())
+
+
+def past_of_seconds(place, number):
+    """Once so many seconds of memory are recorded."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        gpu = ask(place, "/v1/history?step=1")["gpus"]
+        known = [value for value in gpu[0]["used"] if value is not None] if gpu else []
+        if len(known) >= number:
+            return known
+        assert time.monotonic() < end, "nothing is recorded"
+        time.sleep(0.1)
+
+
+def test_charts_and_peaks_begin_with_what_the_daemon_remembers(place):
+    place.serve("--history", str(place.directory / "history.db"))
+    past_of_seconds(place, 1)
+    place.run("vram-sim", "inject", "proc 0 pid=4190001 name=grown mem=20G")
+    past_of_seconds(place, 3)
+    ask(place, "/v1/snapshot?take=processes")
+    place.run("vram-sim", "inject", "proc 0 pid=4190001 mem=2G")
+    past_of_seconds(place, 5)
+    terminal = place.top(size=(100, 40))
+    terminal.until(r"grown")
+    shown = terminal.until(lambda text: re.search(r"^.*[█▇▆].*$", text.split("grown")[0], re.M) and "grown" in text and text)
+    row = next(line for line in shown.split("\n") if "grown" in line)
+    assert "20.0" in row and re.search(r"\b2\.0\d?\b", row), row
+    assert len([line for line in shown.split("\n") if re.search(r"[▁▂▃▄▅▆▇█]", line)]) >= 2
+    chart = [line for line in shown.split("\n") if re.search(r"^ {5,}\S", line) and re.search(r"[▂▃▄▅▆▇█]", line)]
+    assert max(len(re.findall(r"[▁▂▃▄▅▆▇█]", line)) for line in chart) >= 5, shown
+
+
+def test_what_nobody_saw_is_a_gap(place):
+    arguments = ("--history", str(place.directory / "history.db"))
+    place.serve(*arguments)
+    past_of_seconds(place, 2)
+    first = place.processes.pop()
+    first.terminate()
+    first.wait(DEADLINE)
+    end = time.monotonic() + 3  # a daemon that does not run for so long
+    while time.monotonic() < end:
+        time.sleep(0.1)
+    place.serve(*arguments)
+    past_of_seconds(place, 4)
+    terminal = place.top(size=(100, 40))
+    found = terminal.until(r"^ {5,}.*[▁▂▃▄▅▆▇█]+( +)[▁▂▃▄▅▆▇█]+ *$")
+    assert 2 <= len(found.group(1)) <= 8, terminal.text
+
+
+def test_without_a_history_a_chart_begins_with_now(place):
+    place.serve()
+    terminal = place.top(size=(100, 40))
+    found = terminal.until(r"^ {5,}.*?([▁▂▃▄▅▆▇█]+) *$")
+    assert len(found.group(1)) <= 3, terminal.text

@@ -11,7 +11,11 @@ int scene_open(struct scene *scene, uint64_t max_bytes, const char *boot)
 {
     struct history_store_options options = {
         .path = scene->path, .max_bytes = max_bytes, .boot = boot, .now_ms = START_MS};
-    return history_store_open(&options, &scene->store, scene->problem);
+    int r = history_store_open(&options, &scene->store, scene->problem);
+    if (r >= 0) {
+        history_store_wait(scene->store, 60000); /* tests write faster than disks take it */
+    }
+    return r;
 }
 
 void scene_reopen(struct scene *scene)
@@ -41,7 +45,8 @@ int scene_end(void **state)
 
 void scene_add_gpu(struct scene *scene, uint32_t id)
 {
-    struct history_gpu gpu = {.id = id, .index = id - 1, .total_bytes = 24 * GIB, .name = "One"};
+    struct history_gpu gpu = {
+        .id = id, .index = id - 1, .mig_index = UINT64_MAX, .total_bytes = 24 * GIB, .name = "One"};
     (void)snprintf(gpu.uuid, sizeof(gpu.uuid), "GPU-%u", id);
     HISTORY_ADD(&scene->batch, gpus, gpu);
 }

@@ -5,6 +5,7 @@
 #include "tests/unit/unit.h"
 
 static struct buf buf;
+static struct peaks peaks;
 static struct http_counts http = {.count = 1, .counts = {{"/metrics", 200, 12}}};
 
 static void write(const struct metrics_facts *facts, enum exposition_format format)
@@ -29,6 +30,9 @@ static struct metrics_facts facts_of_nothing(void)
     return (struct metrics_facts){
         .backend = "nvml",
         .http = &http,
+        .peaks = &peaks,
+        .history_bytes = VRAM_UNKNOWN,
+        .history_since_ns = VRAM_UNKNOWN,
         .self = {VRAM_UNKNOWN, VRAM_UNKNOWN, VRAM_UNKNOWN, VRAM_UNKNOWN, VRAM_UNKNOWN,
                  VRAM_UNKNOWN},
     };
@@ -46,6 +50,8 @@ static void test_daemon_metrics__nothing_known(void **state)
     assert_null(strstr(buf.data, "vram_leases"));
     assert_null(strstr(buf.data, "vram_collect_success"));
     assert_null(strstr(buf.data, "process_"));
+    assert_null(strstr(buf.data, "event"));
+    assert_null(strstr(buf.data, "vram_history"));
     assert_has("vram_http_requests_total{handler=\"/metrics\",code=\"200\"} 12\n");
 }
 
@@ -122,6 +128,76 @@ static void test_daemon_metrics__collector_and_self(void **state)
     assert_null(strstr(buf.data, "process_max_fds"));
 }
 
+/* ---- The last minute ------------------------------------------------------------------------- */
+
+#define SECOND UINT64_C(1000000000)
+
+static void look(uint64_t used, uint64_t at_s)
+{
+    struct machine *machine = machine_new(NULL);
+    (void)machine_card(machine, 8 * GIB, 0, used);
+    struct vram_snapshot *snapshot = machine_snapshot(machine, VRAM_TAKE_ALL);
+    peaks_take(&peaks, at_s * SECOND, snapshot);
+    (void)vram_snapshot_unref(snapshot);
+    machine_free(machine);
+}
+
+static void test_daemon_metrics__a_peak_is_told_for_a_minute(void **state)
+{
+    static const char uuid[] = "GPU-00000000-1111-2222-3333-444444444444";
+    (void)state;
+    assert_true(peaks_find(&peaks, 0, uuid) == VRAM_UNKNOWN);
+    look(GIB, 1);
+    look(5 * GIB, 2);
+    look(2 * GIB, 3);
+    assert_int_equal(peaks_find(&peaks, 3 * SECOND, uuid), 5 * GIB);
+    for (uint64_t at_s = 4; at_s < 62; at_s++) {
+        look(2 * GIB, at_s);
+        assert_int_equal(peaks_find(&peaks, at_s * SECOND, uuid), 5 * GIB);
+    }
+    look(GIB, 65);
+    assert_int_equal(peaks_find(&peaks, 65 * SECOND, uuid), 2 * GIB);
+    look(GIB, 130);
+    assert_int_equal(peaks_find(&peaks, 130 * SECOND, uuid), GIB);
+    assert_true(peaks_find(&peaks, 200 * SECOND, uuid) == VRAM_UNKNOWN); /* nobody has looked */
+    assert_true(peaks_find(&peaks, 130 * SECOND, "GPU-other") == VRAM_UNKNOWN);
+    peaks_done(&peaks);
+}
+
+static void test_daemon_metrics__events(void **state)
+{
+    struct metrics_facts facts = facts_of_nothing();
+    struct history_counts counts = {.gpu_count = 0};
+    struct history_gpu gpu = {.id = 1, .uuid = "GPU-1"};
+    struct history_event full = {.kind = HISTORY_NEARLY_FULL, .gpu = 1},
+                         granted = {.kind = HISTORY_LEASE_GRANTED, .gpu = 1};
+    const uint64_t commands[HOOK_RESULTS] = {[HOOK_DONE] = 7, [HOOK_DROPPED] = 2};
+    (void)state;
+    history_counts_meet(&counts, &(struct vram_gpu){.uuid = "GPU-1", .mig_index = VRAM_UNKNOWN});
+    history_counts_meet(&counts, &(struct vram_gpu){.uuid = "MIG-2", .index = 1, .mig_index = 3});
+    history_counts_meet(&counts, &(struct vram_gpu){.uuid = NULL});
+    history_counts_add(&counts, &full, &gpu);
+    history_counts_add(&counts, &full, &gpu);
+    history_counts_add(&counts, &granted, &gpu);
+    facts.counts = &counts;
+    facts.commands = commands;
+    facts.history_bytes = 4096;
+    facts.history_since_ns = 2 * SECOND;
+    write(&facts, EXPOSITION_PROMETHEUS);
+    assert_has("vram_events_total{gpu=\"0\",uuid=\"GPU-1\",event=\"nearly_full\"} 2\n");
+    assert_has("vram_events_total{gpu=\"0\",uuid=\"GPU-1\",event=\"gpu_lost\"} 0\n");
+    assert_has("vram_events_total{gpu=\"1:3\",uuid=\"MIG-2\",event=\"process_ended\"} 0\n");
+    assert_null(strstr(buf.data, "uuid=\"GPU-1\",event=\"lease_granted\""));
+    assert_has("vram_lease_events_total{event=\"lease_granted\"} 1\n");
+    assert_has("vram_lease_events_total{event=\"lease_squeezed\"} 0\n");
+    assert_has("vram_event_commands_total{result=\"done\"} 7\n");
+    assert_has("vram_event_commands_total{result=\"dropped\"} 2\n");
+    assert_has("vram_history_size_bytes 4096\n");
+    assert_has("vram_history_oldest_timestamp_seconds 2.000000000\n");
+    assert_null(strstr(buf.data, "daemon_started"));
+    history_counts_done(&counts);
+}
+
 static int tear_down(void **state)
 {
     (void)state;
@@ -135,6 +211,8 @@ int main(void)
         TEST(test_daemon_metrics__nothing_known),
         TEST(test_daemon_metrics__leases),
         TEST(test_daemon_metrics__collector_and_self),
+        TEST(test_daemon_metrics__a_peak_is_told_for_a_minute),
+        TEST(test_daemon_metrics__events),
     };
     return cmocka_run_group_tests_name("daemon_metrics", tests, NULL, tear_down);
 }

@@ -306,6 +306,35 @@ static void test_store__what_is_too_old_goes(void **state)
     assert_int_equal(history_number(scene->store, "SELECT max(id) FROM process", 7), 2);
 }
 
+/* However many there are, they are looked at in turn. */
+static void test_store__steps_go_a_few_processes_at_a_time(void **state)
+{
+    struct scene *scene = *state;
+    const int processes = 300, steps = 5;
+    int64_t after_ms = START_MS + INT64_C(72) * HOUR_S * 1000;
+    scene_add_gpu(scene, 1);
+    for (int i = 1; i <= processes; i++) {
+        scene_add_process(scene, (uint64_t)i, "one", HISTORY_RUNNING);
+        for (int j = 0; j < steps; j++) {
+            scene_add_step(scene, (uint64_t)i, START_MS + j * 10000, GIB);
+        }
+    }
+    scene_write(scene, START_MS);
+    int64_t left = processes * steps;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(history_store_prune(scene->store, after_ms), 0);
+        int64_t now = history_number(scene->store, "SELECT count(*) FROM step", 0);
+        assert_true(now < left);
+        assert_true(i == 2 || now > processes);
+        left = now;
+    }
+    assert_int_equal(left, processes); /* what each has held since */
+    assert_int_equal(history_store_prune(scene->store, after_ms), 0);
+    assert_int_equal(
+        history_number(scene->store, "SELECT count(*) FROM step WHERE at = 1795748440000", 0),
+        processes);
+}
+
 static uint64_t size_on_disk(const struct scene *scene)
 {
     static const char *const suffixes[] = {"", "-wal"};
@@ -343,6 +372,46 @@ static void test_store__too_much_is_cut_from_the_oldest(void **state)
     int64_t newest = history_number(scene->store, "SELECT max(at) FROM event", 0);
     assert_true(oldest > START_MS + 1000000);
     assert_int_equal(newest, now_ms - 60000 + 399);
+}
+
+/* Another connection, as the one that brings the log into the file, is at it: that is told at once, and nothing is lost. */
+static void test_store__who_writes_beside_it_is_not_waited_for(void **state)
+{
+    struct scene *scene = *state;
+    sqlite3 *other;
+    scene_add_gpu(scene, 1);
+    scene_add_event(scene, START_MS, HISTORY_NEARLY_FULL, "first");
+    history_store_wait(scene->store, 0);
+    assert_int_equal(sqlite3_open(scene->path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(history_store_write(scene->store, &scene->batch, START_MS), -EBUSY);
+    assert_false(history_store_is_damaged(scene->store));
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
+    scene_write(scene, START_MS);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM event", 0), 1);
+}
+
+/* What is in the log gets into the file without the writer, which never begins the log anew itself. */
+static void test_store__the_log_is_brought_into_the_file_beside_it(void **state)
+{
+    struct scene *scene = *state;
+    scene_add_gpu(scene, 1);
+    for (int i = 0; i < 100; i++) {
+        for (int j = 0; j < 100; j++) {
+            scene_add_event(scene, START_MS + i * 100 + j, HISTORY_LEASE_GRANTED, "a label");
+        }
+        scene_write(scene, START_MS + i);
+        while (scene->store->log_pages >= HISTORY_LOG_PAGES &&
+               history_sync_is_busy(scene->store->sync)) {
+            (void)usleep(1000);
+        }
+    }
+    assert_true(history_number(scene->store, "SELECT value FROM meta WHERE key = 'logs'", 0) > 0);
+    scene_reopen(scene);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM event", 0), 10000);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM pragma_integrity_check", 0),
+                     1); /* "ok" */
 }
 
 /* The disk is full: here, a file may not grow. */
@@ -388,7 +457,10 @@ int main(void)
         SCENE(test_store__one_process_at_a_time_has_a_file),
         SCENE(test_store__a_kill_in_the_middle_loses_what_was_not_written_alone),
         SCENE(test_store__what_is_too_old_goes),
+        SCENE(test_store__steps_go_a_few_processes_at_a_time),
         SCENE(test_store__too_much_is_cut_from_the_oldest),
+        SCENE(test_store__who_writes_beside_it_is_not_waited_for),
+        SCENE(test_store__the_log_is_brought_into_the_file_beside_it),
         SCENE(test_store__a_full_disk_refuses_and_recovers),
     };
     return cmocka_run_group_tests_name("history_store", tests, NULL, NULL);
