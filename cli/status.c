@@ -253,7 +253,8 @@ static void add_processes(const struct view *view, const struct vram_gpu *gpu)
         add_remark(view, STYLE_FAINT, "processes: unknown");
     } else if (gpu->process_count == 0) {
         bool others = gpu->unattributed_bytes != VRAM_UNKNOWN && gpu->unattributed_bytes;
-        add_remark(view, STYLE_FAINT, others ? "no processes that can be seen here" : "no processes");
+        add_remark(view, STYLE_FAINT,
+                   others ? "no processes that can be seen here" : "no processes");
     } else {
         struct holding *holdings = calloc(gpu->process_count, sizeof(*holdings));
         for (size_t i = 0; holdings && i < gpu->process_count; i++) {
