@@ -74,11 +74,14 @@ def program(*names):
 
 
 def build_in(context, name, *options, **environment):
-    """A build of its own inside the build directory."""
+    """A build of its own inside the build directory. Ninja may configure it anew: in the same environment."""
     directory = context.build / "check" / name
     if not (directory / "build.ninja").exists():
         run(MESON, "setup", directory, ROOT, *options, **environment)
-    status, said = bounded.run(["ninja", "-k", "20", "-j", JOBS, "-C", directory], timeout=LONGEST)
+    status, said = bounded.run(
+        ["ninja", "-k", "20", "-j", JOBS, "-C", directory],
+        dict(os.environ, **{key: str(value) for key, value in environment.items()}), timeout=LONGEST,
+    )
     if status != 0:
         raise Broken(re.sub(r"^\[\d+/\d+\] .*\n", "", said, flags=re.M))
     return directory
