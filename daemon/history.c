@@ -6,6 +6,7 @@
 #include "common/path.h"
 #include "common/text.h"
 #include "daemon/log.h"
+#include "daemon/stream.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -108,6 +109,18 @@ static const char *lease_of(void *data, const struct vram_process *process)
     return id ? history_lease_name(history, id) : NULL;
 }
 
+static void told(void *data, const struct history_event *event, const struct history_gpu *gpu)
+{
+    const struct history *history = data;
+    struct buf buf = BUF_INIT;
+    struct json json = JSON_INIT(&buf);
+    if (streams_are_open(history->daemon)) {
+        history_write_event(&json, event, gpu);
+        streams_event(history->daemon, buf.failed ? NULL : buf.data);
+    }
+    buf_done(&buf);
+}
+
 /* What cannot be taken over is as if it had never been seen. */
 static void know_gpu(void *data, const struct history_gpu *gpu)
 {
@@ -141,6 +154,7 @@ static int take_over(struct history *history)
     free(history->standing);
     history->standing = NULL;
     history->standing_count = 0;
+    history_core_tell(history->core, told, history);
     history_core_know_ids(history->core, history_store_last_process(store));
     int r = history_store_gpus(store, know_gpu, history);
     r = r < 0 ? r : history_store_running(store, know_process, history);
@@ -252,8 +266,10 @@ void history_sampled(struct daemon *daemon, const struct sample *sample)
 static void ask(struct history *history, uint64_t now_ns)
 {
     bool pressed = history_core_is_pressed(history->core);
-    bool processes = pressed || now_ns - history->processes_ns >= PROCESSES_NS;
-    if (now_ns - history->sampled_ns >= SAMPLE_NS || (processes && !pressed)) {
+    /* Who keeps figures each second is not forestalled, which would ask the driver twice as often. */
+    uint64_t patience_ns = figures_are_kept(history->daemon) ? SECOND_NS : 0;
+    bool processes = pressed || now_ns - history->processes_ns >= PROCESSES_NS + patience_ns;
+    if (now_ns - history->sampled_ns >= SAMPLE_NS + patience_ns || (processes && !pressed)) {
         collector_ask(history->daemon->collector, processes ? VRAM_TAKE_PROCESSES : 0);
     }
 }

@@ -15,6 +15,8 @@
 #define LIMIT_USUAL 1000
 #define LIMIT_MOST 5000
 #define GPUS_MOST 128
+#define STEPS_MOST 500 /* of one process */
+#define STEPS_OF_ALL 20000
 #define LATER_MS 1000 /* what happens in this millisecond is asked for too */
 
 /* One question on its way to its answer. */
@@ -25,6 +27,8 @@ struct asking {
     char chosen[GPUS_MOST * 12]; /* GPUs, as the question has them */
     struct history_gpu gpus[GPUS_MOST];
     size_t gpu_count;
+    uint64_t steps_left; /* to be told; 0: none are wanted, or no more */
+    int steps_result;
     struct buf buf;
     struct json json;
 };
@@ -237,18 +241,25 @@ static void write_text(struct json *json, const char *key, const char *text)
     json_text(json, key, text[0] ? text : NULL);
 }
 
-static void write_gpu(struct asking *asking, uint32_t id)
+static const struct history_gpu *find_gpu(const struct asking *asking, uint32_t id)
 {
-    struct json *json = &asking->json;
     for (size_t i = 0; i < asking->gpu_count; i++) {
         if (asking->gpus[i].id == id) {
-            json_text(json, "gpu", asking->gpus[i].uuid);
-            json_number(json, "gpu_index", asking->gpus[i].index);
-            return;
+            return &asking->gpus[i];
         }
     }
-    json_null(json, "gpu");
-    json_null(json, "gpu_index");
+    return NULL;
+}
+
+static void write_gpu(struct json *json, const struct history_gpu *gpu)
+{
+    if (gpu) {
+        json_text(json, "gpu", gpu->uuid);
+        json_number(json, "gpu_index", gpu->index);
+    } else {
+        json_null(json, "gpu");
+        json_null(json, "gpu_index");
+    }
 }
 
 /* ---- /v1/history ----------------------------------------------------------------------------- */
@@ -343,13 +354,34 @@ void history_get_memory(struct daemon *daemon, struct http_request *request)
 
 /* ---- /v1/processes --------------------------------------------------------------------------- */
 
+static void write_step(void *data, const struct history_step *step)
+{
+    struct asking *asking = data;
+    json_array(&asking->json, NULL);
+    json_signed(&asking->json, NULL, step->at_ms);
+    write_bytes(&asking->json, NULL, step->used_bytes);
+    json_end_array(&asking->json);
+    asking->steps_left--;
+}
+
+static void write_steps(struct asking *asking, uint64_t process)
+{
+    const struct history_question *question = &asking->question;
+    size_t limit = asking->steps_left < STEPS_MOST ? (size_t)asking->steps_left : STEPS_MOST;
+    json_array(&asking->json, "steps");
+    int r = history_store_steps(asking->history->store, process, question->from_ms,
+                                question->to_ms, limit, write_step, asking);
+    json_end_array(&asking->json);
+    asking->steps_result = r < 0 ? r : asking->steps_result;
+}
+
 static void write_process(void *data, const struct history_interval *interval)
 {
     struct asking *asking = data;
     struct json *json = &asking->json;
     const struct history_process *process = &interval->process;
     json_object(json, NULL);
-    write_gpu(asking, process->gpu);
+    write_gpu(json, find_gpu(asking, process->gpu));
     json_number(json, "pid", process->pid);
     write_bytes(json, "start_time", process->start_time);
     write_text(json, "name", process->name);
@@ -366,18 +398,27 @@ static void write_process(void *data, const struct history_interval *interval)
     write_bytes(json, "from_bytes", interval->from_bytes);
     write_bytes(json, "to_bytes", interval->to_bytes);
     write_bytes(json, "most_bytes", interval->most_bytes);
+    if (asking->steps_left) {
+        write_steps(asking, process->id);
+    }
     json_end_object(json);
 }
 
 void history_get_processes(struct daemon *daemon, struct http_request *request)
 {
+    uint64_t with_steps = 0;
+    if (http_query_number(request, "steps", &with_steps) < 0 || with_steps > 1) {
+        fail_parameter(request, "steps", "is 0 or 1");
+        return;
+    }
     struct asking *asking = begin(daemon, request);
     if (asking) {
+        asking->steps_left = with_steps ? STEPS_OF_ALL : 0;
         json_array(&asking->json, "processes");
         int r = history_store_processes(asking->history->store, &asking->question, write_process,
                                         asking);
         json_end_array(&asking->json);
-        answer(asking, r);
+        answer(asking, r < 0 ? r : asking->steps_result);
     }
 }
 
@@ -442,14 +483,13 @@ static bool read_kinds(struct http_request *request, uint32_t *ret_kinds)
     return true;
 }
 
-static void write_event(void *data, const struct history_event *event)
+void history_write_event(struct json *json, const struct history_event *event,
+                         const struct history_gpu *gpu)
 {
-    struct asking *asking = data;
-    struct json *json = &asking->json;
     json_object(json, NULL);
     write_moment(json, "at", event->at_ms);
     json_text(json, "kind", history_kind_name(event->kind));
-    write_gpu(asking, event->gpu);
+    write_gpu(json, gpu);
     if (event->pid) {
         json_number(json, "pid", event->pid);
     } else {
@@ -461,6 +501,12 @@ static void write_event(void *data, const struct history_event *event)
     write_bytes(json, "bytes", event->bytes);
     write_text(json, "text", event->text);
     json_end_object(json);
+}
+
+static void write_event(void *data, const struct history_event *event)
+{
+    struct asking *asking = data;
+    history_write_event(&asking->json, event, find_gpu(asking, event->gpu));
 }
 
 void history_get_events(struct daemon *daemon, struct http_request *request)

@@ -101,9 +101,21 @@ static struct core_gpu *meet_gpu(struct history_core *core, const struct vram_gp
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
+void history_core_say(const struct history_core *core, const struct history_event *event)
+{
+    const struct history_gpu *gpu = NULL;
+    for (size_t i = 0; i < core->gpu_count && !gpu; i++) {
+        gpu = core->gpus[i].row.id == event->gpu ? &core->gpus[i].row : NULL;
+    }
+    if (core->told) {
+        core->told(core->told_data, event, gpu);
+    }
+}
+
 void history_core_event(struct history_core *core, const struct history_event *event)
 {
     HISTORY_ADD(&core->batch, events, *event);
+    history_core_say(core, event);
 }
 
 static void gpu_event(struct history_core *core, const struct core_gpu *gpu, uint32_t kind,
@@ -360,6 +372,12 @@ struct history_core *history_core_new(history_lease_function lease, void *data)
         core->lease_data = data;
     }
     return core;
+}
+
+void history_core_tell(struct history_core *core, history_told_function told, void *data)
+{
+    core->told = told;
+    core->told_data = data;
 }
 
 struct history_core *history_core_free(struct history_core *core)

@@ -25,9 +25,14 @@ struct history_core;
 /* The label, or the id, of the lease that a process counts for; NULL: none. */
 typedef const char *(*history_lease_function)(void *data, const struct vram_process *process);
 
+/* Of an event, as soon as there is one; also of processes that begin and end. `gpu` is NULL where it is of none. */
+typedef void (*history_told_function)(void *data, const struct history_event *event,
+                                      const struct history_gpu *gpu);
+
 /* NULL: out of memory. `lease` may be NULL. */
 struct history_core *history_core_new(history_lease_function lease, void *data);
 struct history_core *history_core_free(struct history_core *core); /* returns NULL */
+void history_core_tell(struct history_core *core, history_told_function told, void *data);
 
 /* ---- What is known from before --------------------------------------------------------------- */
 

@@ -39,6 +39,8 @@ struct core_gpu {
 struct history_core {
     history_lease_function lease;
     void *lease_data;
+    history_told_function told; /* NULL: nobody wants to know */
+    void *told_data;
     bool has_begun;
     uint64_t now_ns, pass;
     int64_t wall_ms, seen_wall_ms; /* of this sample; of the one before */
@@ -52,6 +54,9 @@ struct history_core {
 /* From which difference on something has changed. */
 uint64_t history_step_bytes(uint64_t total_bytes);
 bool history_is_step(uint64_t a, uint64_t b, uint64_t step_bytes);
+
+/* Says it to who wants to know. */
+void history_core_say(const struct history_core *core, const struct history_event *event);
 
 /* ---- history_processes.c ---- */
 void history_processes_take(struct history_core *core, struct core_gpu *gpu,

@@ -28,6 +28,11 @@ struct history {
 
 int64_t history_wall_ms(void);
 
+struct json;
+/* An event as /v1/events has it; `gpu` is NULL where it is of none. */
+void history_write_event(struct json *json, const struct history_event *event,
+                         const struct history_gpu *gpu);
+
 /* Writes all that there is. Whether the file has it now. */
 bool history_flush(struct history *history);
 /* Where the last failure means that the file is damaged: sets it aside and begins another. */

@@ -58,6 +58,19 @@ static void name_lease(struct history_core *core, struct core_process *process,
     }
 }
 
+/* Intervals have both ends of it in the file; who listens hears of them now. */
+static void say(const struct history_core *core, uint32_t kind, const struct history_process *row)
+{
+    struct history_event event = {.at_ms = core->wall_ms,
+                                  .kind = kind,
+                                  .gpu = row->gpu,
+                                  .pid = row->pid,
+                                  .bytes = row->last_bytes};
+    memcpy(event.name, row->name, sizeof(event.name));
+    memcpy(event.user, row->user, sizeof(event.user));
+    history_core_say(core, &event);
+}
+
 static void begin(struct history_core *core, struct core_gpu *gpu, const struct vram_process *from)
 {
     struct core_process *process = add(gpu);
@@ -82,6 +95,9 @@ static void begin(struct history_core *core, struct core_gpu *gpu, const struct 
     process->is_dirty = true;
     name_lease(core, process, from);
     put_step(core, process);
+    if (!row->was_running) {
+        say(core, HISTORY_PROCESS_STARTED, row);
+    }
 }
 
 static void go_on(struct history_core *core, const struct core_gpu *gpu,
@@ -143,6 +159,7 @@ static void end(struct history_core *core, struct core_gpu *gpu, struct core_pro
         suspect(core, gpu, row);
     }
     HISTORY_ADD(&core->batch, processes, *row);
+    say(core, HISTORY_PROCESS_ENDED, row);
     *process = gpu->processes[--gpu->process_count];
 }
 
