@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define UNSENT_MAX (256u << 10)
 #define MESSAGE_MAX 1024
+#define STREAM_KEPT 65536
 
 /* ---- Requests -------------------------------------------------------------------------------- */
 
@@ -379,6 +381,9 @@ static void on_sent(const void *bytes, size_t length, void *data)
 void http_begin_stream(struct http_request *request, const char *type)
 {
     add_headers(request, type);
+    /* The kernel is to keep no more for a slow reader than we do. */
+    int kept = STREAM_KEPT;
+    (void)setsockopt(request->connection->fd, SOL_SOCKET, SO_SNDBUF, &kept, sizeof(kept));
     /* evhttp's own time-outs count from the last byte, whoever it was that had nothing to say. */
     (void)bufferevent_set_timeouts(request->connection->bev, NULL, NULL);
     evhttp_send_reply_start(request->request, 200, phrase(200));

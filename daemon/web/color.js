@@ -1,1 +1,24 @@
-/* */
+// SPDX-License-Identifier: MIT
+// The same colour for the same process everywhere: Okabe and Ito's, told apart by nearly everybody. What is too pale on
+// white is darker there.
+
+const DARK = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#4c9fe0"];
+const LIGHT = ["#2a86bf", "#a87200", "#009e73", "#c0659a", "#857c00", "#d55e00", "#0072b2"];
+
+export const isDark = () => {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+};
+
+export const processKey = (process) => `${process.pid}:${process.start_time ?? ""}`;
+
+export function processColor(process) {
+  let hash = 2166136261;
+  for (const c of `${process.name}\0${process.pid}`) hash = Math.imul(hash ^ c.codePointAt(0), 16777619);
+  hash = Math.imul(hash ^ (hash >>> 16), 2246822507);
+  hash ^= hash >>> 13;
+  const colors = isDark() ? DARK : LIGHT;
+  return colors[(hash >>> 0) % colors.length];
+}
+
+export const css = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
