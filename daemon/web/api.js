@@ -58,16 +58,24 @@ export class Stream {
   constructor(each, state) {
     Object.assign(this, { each, state, wait: 500, abort: null, timer: 0, hidden: false });
     document.addEventListener("visibilitychange", () => this.look());
+    addEventListener("pagehide", () => this.leave()); // it may be kept, and come back
+    addEventListener("pageshow", (event) => event.persisted && this.look());
   }
 
   look() {
     clearTimeout(this.hideTimer);
     if (document.hidden) {
-      this.hideTimer = setTimeout(() => { this.hidden = true; this.abort?.abort(); }, 30000);
+      this.hideTimer = setTimeout(() => this.leave(), 30000);
     } else if (this.hidden) {
       this.hidden = false;
       this.open();
     }
+  }
+
+  leave() {
+    this.hidden = true;
+    clearTimeout(this.timer);
+    this.abort?.abort();
   }
 
   alive(abort) {

@@ -20,7 +20,7 @@ const leases = new Leases(state);
 const charts = new Charts(state, leases, () => { drawHead(); writeAddress(); });
 const table = new Table(state, () => { table.draw(onlyGpu); writeAddress(); });
 const fit = new Fit(state);
-let onlyGpu = null, wantedGpu = null, link = { is: "connecting", error: null, retryAt: 0 }, lostAt = 0, spokenAt = 0, queued = false;
+let onlyGpu = null, wantedGpu = null, link = { is: "connecting", error: null, retryAt: 0 }, lostAt = 0, spokenAt = -60000, queued = false;
 
 // ---- Drawing ------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ function drawBanner(age, hung) {
     const { code, message, hint } = state.trouble;
     say(code === "paused" ? "Paused." : "The driver has trouble.", `${name(message, 200)}${hint ? ` – ${name(hint, 200)}` : ""}. Figures are ${known(age) ? span(age) : "not"} old.`);
   } else if (hung.length) {
-    say("The driver hangs.", `${hung.map(({ gpu }) => gpuName(gpu)).join(", ")} does not answer; its last figures are shown. vram doctor tells more.`);
+    say("The driver hangs.", `${hung.map(({ gpu }) => gpuName(gpu)).join(", ")}: no answer. The last figures are shown. vram doctor tells more.`);
   } else if (age > 12) {
     say("The driver does not answer.", `Figures are ${span(age)} old. vram doctor tells more.`);
   } else say("", "");
@@ -292,7 +292,6 @@ document.addEventListener("keydown", (event) => {
 takeToken();
 readAddress();
 if (!new URLSearchParams(location.search).has("theme")) setTheme(localStorage.getItem("vram-theme") ?? "auto");
-if (!globalThis.uPlot) charts.note = "built without charts: configure with -Duplot=DIR, which tools/uplot DIR fills";
 stream.open();
 charts.read();
 setInterval(() => { drawHealth(); speak(); if (state.snapshot) leases.timeline(...charts.window()); }, 1000);

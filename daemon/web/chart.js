@@ -137,6 +137,8 @@ export class Chart {
     head.append(this.title, this.note, this.button);
     this.area = el("div", "area");
     this.legend = el("ul", "legend values");
+    this.area.addEventListener("click", (event) => this.pin(event));
+    this.area.addEventListener("dblclick", () => this.all.back());
     this.box.append(head, this.area, this.legend);
   }
 
@@ -218,10 +220,10 @@ export class Chart {
     return {
       width: this.width(), height: HEIGHT, series, bands: filled, legend: { show: false },
       scales: { x: { time: true, range: () => [this.from, this.to] }, y: { range: () => [0, this.limit] } },
-      axes: [{ ...axis, size: 24, values: (_, times) => times.map((t, i) => tick(t, times[i - 1], this.to - this.from)) }, { ...axis, size: 44, incrs: INCREMENTS, values: (_, values) => values.map((v) => `${v / GIB}`) }],
+      axes: [{ ...axis, size: 24, space: 72, values: (_, times) => times.map((t, i) => tick(t, times[i - 1], this.to - this.from)) }, { ...axis, size: 44, incrs: INCREMENTS, values: (_, values) => values.map((v) => `${v / GIB}`) }],
       cursor: { y: false, sync: { key: "vram", setSeries: false, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
-        drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => () => { this.all.back(); return null; } } },
-      hooks: { ready: [(u) => u.over.addEventListener("click", (event) => this.pin(event))], draw: [(u) => this.drawMarks(u)], setCursor: [(u) => this.hover(u)], setSelect: [(u) => this.select(u)] },
+        drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => null } },
+      hooks: { draw: [(u) => this.drawMarks(u)], setCursor: [(u) => this.hover(u)], setSelect: [(u) => this.select(u)] },
     };
   }
 
@@ -288,6 +290,7 @@ export class Chart {
   }
 
   pin(event) {
+    if (!this.plot || this.plot.cursor.left < 0) return;
     if (this.dragged) {
       this.dragged = false;
       return;

@@ -7,10 +7,12 @@ import { Chart, processOfHistory } from "./chart.js";
 export const RANGES = { "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800, "30d": 2592000 };
 const STEPS = { 300: 1, 900: 5, 3600: 10, 21600: 60, 86400: 300, 604800: 1800, 2592000: 7200 };
 
+const NO_CHARTS = globalThis.uPlot ? "" : "built without charts: configure with -Duplot=DIR, which tools/uplot DIR fills";
+
 export class Charts {
   constructor(state, leases, changed) {
     Object.assign(this, { state, leases, changed, range: "15m", custom: null, before: [], paused: null, pinned: null, tipped: null, bases: new Map(),
-      events: [], charts: new Map(), note: "", readAt: 0, reading: 0, drawn: 0, slowest: 0 });
+      events: [], charts: new Map(), note: NO_CHARTS, readAt: 0, reading: 0, drawn: 0, slowest: 0 });
     this.section = document.getElementById("charts");
     this.tipBox = document.getElementById("tip");
     new ResizeObserver(() => { for (const chart of this.charts.values()) chart.resize(); }).observe(this.section);
@@ -70,7 +72,7 @@ export class Charts {
         get(`v1/processes?${time}&steps=1`), get(`v1/events?${time}&limit=300`)]);
       if (turn !== this.reading) return;
       this.take(memory, processes.processes, events.events);
-      this.note = "";
+      this.note = NO_CHARTS;
     } catch (error) {
       if (turn !== this.reading) return;
       if (error.code === "no_history") this.note = "no history is kept: from now on";

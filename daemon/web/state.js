@@ -16,7 +16,7 @@ export class State {
     this.daemon = null;
     this.trouble = null; // {code, message, hint}
     this.receivedAt = 0; // ms of this browser's clock
-    this.seen = new Map(); // by key: {first, peak, changedAt, value, began}
+    this.seen = new Map(); // by key: {first, peak, changedAt, value, early: it was there first}
     this.lag = 0;
   }
 
@@ -44,7 +44,7 @@ export class State {
   see(one, t) {
     for (const process of one.processes ?? []) {
       const key = `${one.gpu.uuid} ${processKey(process)}`, value = process.used_bytes;
-      const seen = this.seen.get(key) ?? { first: t, peak: value, value, changedAt: t, began: null, trail: [] };
+      const seen = this.seen.get(key) ?? { first: t, peak: value, value, changedAt: t, early: !this.snapshot, trail: [] };
       if (known(value)) {
         if (!known(seen.peak) || value > seen.peak) seen.peak = value;
         if (Math.abs(value - (seen.value ?? 0)) >= 2 ** 24) Object.assign(seen, { value, changedAt: t });

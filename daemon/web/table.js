@@ -64,7 +64,7 @@ export class Table {
         const key = `${gpu.uuid} ${processKey(p)}`, seen = this.state.seen.get(key), past = this.history.get(key);
         const began = past ? Date.parse(past.began) / 1000 : seen?.first, still = seen ? t - seen.changedAt : 0;
         list.push({ key, gpu, p, peak: Math.max(seen?.peak ?? -1, past?.peak_bytes ?? -1, p.used_bytes ?? -1) < 0 ? null : Math.max(seen?.peak ?? -1, past?.peak_bytes ?? -1),
-          growth: seen ? this.state.growthPerHour(seen) : null, age: known(began) ? t - began : null, atLeast: !past || past.was_running,
+          growth: seen ? this.state.growthPerHour(seen) : null, age: known(began) ? t - began : null, atLeast: past ? past.was_running : seen?.early,
           idle: gpu.utilization_percent === 0 && still > IDLE_S ? still : null, lease: labels.get(p.lease) ?? p.lease });
       }
     }
@@ -74,7 +74,7 @@ export class Table {
   /** While it is read, who is there keeps his place and who is new comes last. */
   ordered(list) {
     const value = COLUMNS[this.sort][1], sign = this.down ? -1 : 1;
-    const reading = this.order.length && this.table.matches(":hover, :focus-within");
+    const reading = this.order.length && this.table.tBodies[0].matches(":hover, :focus-within");
     const place = new Map(this.order.map((key, i) => [key, i]));
     const compare = (a, b) => (value(a) < value(b) ? -sign : value(a) > value(b) ? sign : a.key < b.key ? -1 : 1);
     list.sort(reading ? (a, b) => (place.get(a.key) ?? Infinity) - (place.get(b.key) ?? Infinity) || compare(a, b) : compare);

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-DEADLINE = 60
+DEADLINE = 30
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 KEYS = {"escape": "\ue00c", "enter": "\ue007", "tab": "\ue004"}
 

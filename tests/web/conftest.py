@@ -47,13 +47,13 @@ def browser(window):
     window.scheme("light")
     window.console()
     yield window
-    complaints = [entry["message"] for entry in window.console() if not any(word in entry["message"] for word in window.expected)]
-    window.open("about:blank")
-    window.expected = ()
+    complaints = [text for text in window.complaints if not any(word in text for word in window.expected)]
+    window.complaints, window.expected = [], ()
     assert not complaints
 
 
 Browser.expected = ()  # complaints that a test causes
+Browser.complaints = []
 
 
 def free_port():
@@ -92,4 +92,6 @@ def make_page(browser, make_daemon, tmp_path):
         assert daemon.ready == "ready"
         page = Page(browser, daemon, port)
         return page.open(search) if opened else page
-    return make
+    yield make
+    browser.open("about:blank")  # before its daemon goes
+    browser.complaints = [entry["message"] for entry in browser.console()]

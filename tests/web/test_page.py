@@ -41,6 +41,7 @@ def test_cards__what_there_is_and_whose(make_page, browser, hold, leases):
     holder = hold(page.daemon, "2G", "--gpu", "0", "--name", "trainer")
     gpu = ".card:nth-child(2) "
     browser.until("return document.querySelector(arguments[0])?.getAttribute('aria-label').includes('trainer')", gpu + ".bar")
+    browser.until("return document.querySelector(arguments[0]).getAttribute('aria-label').includes('leased')", gpu + ".bar")
     told = browser.js("return document.querySelector(arguments[0]).getAttribute('aria-label')", gpu + ".bar")
     for words in ("ollama (4194412) 14.5 GiB", f"trainer ({holder.pid}) 2.0 GiB", "driver 0.3 GiB", "leased, not filled yet 3.0 GiB", "free "):
         assert words in told
@@ -56,12 +57,14 @@ def test_cards__what_there_is_and_whose(make_page, browser, hold, leases):
     browser.until("return !document.querySelector(arguments[0]).textContent.includes('trainer')", gpu + ".legend")
 
 
-def test_cards__what_is_not_known_is_not_0(make_page, browser):
+def test_cards__processes_that_cannot_be_seen(make_page, browser):
     make_page("sim:wsl")
-    assert "not visible" in " ".join(browser.texts("#table td")) or "not visible" in browser.text("#shown") + browser.text(".facts")
+    assert "not visible" in " ".join(browser.texts("#table td")) + browser.text("#shown") + browser.text(".facts")
+
+
+def test_cards__what_is_not_known_is_not_0(make_page, browser):
     make_page("sim:gb10")
-    assert browser.text(".card .big") == "–" and browser.text(".card .facts").startswith("– free")
-    assert browser.text(".card .figure").endswith("not known")
+    assert "/ –" in browser.text(".card .figure") and browser.text(".card .facts").startswith("– free")
 
 
 @charts
@@ -85,9 +88,10 @@ def test_charts__crosshair_pin_zoom_and_back(make_page, browser, hold):
     hold(page.daemon, "2G", "--gpu", "0", "--name", "trainer")
     browser.until_text(".chart .values", "trainer")
     x, y, width, height = browser.box(".chart .u-over")
-    browser.pointer((x + width - 3, y + height / 2))
-    browser.until("return !document.querySelector('#tip').hidden")
-    tip = browser.text("#tip")
+    for _ in range(100):  # the chart moves on underneath
+        browser.pointer((x + width - 2, y + height / 2), (x + width - 1, y + height / 2))
+        if "trainer" in (tip := browser.text("#tip")):
+            break
     assert re.search(r"\d\d:\d\d:\d\d", tip) and "trainer" in tip and "ollama (4194412)14.47 GiB" in tip and "free" in tip
     lines = browser.js("return [...document.querySelectorAll('.u-cursor-x')].map(e => getComputedStyle(e).transform)")
     assert len(set(lines)) == 1 and len(lines) == 2  # in both charts
@@ -221,11 +225,12 @@ def test_trouble__a_daemon_that_is_restarted(make_page, browser):
     page.picture("restarted")
 
 
-HOSTILE = ["<img src=x onerror=document.title='owned'>", "a\"b'c`d", "\u202egnp.exe\u202c", "line\nbreak\r\n\tx", "x" * 4096, "${alert(1)}", "=cmd|' /C calc'!A0"]
+HOSTILE = ["<img src=x>", "a\"b'c`d", "\u202egnp.exe", "line\nbreak\r\n\tx", "x" * 4096, "${alert(1)}", "=cmd|' calc'!A0"]
 
 
 def test_hostile__names_are_texts(make_page, browser, hold, leases):
     page = make_page(search="?range=5m")
+    page.daemon.sim("inject", "proc 0 pid=4194499 mem=100M type=C name=\"<img src=x onerror=document.title='owned'>" + "y" * 150 + '"')
     for name in HOSTILE:
         hold(page.daemon, "200M", "--gpu", "0", "--name", name)
     leases(page.daemon, "1G", "--gpu", "1", "--label", "<script>document.title='owned'</script>", "--", "sleep", "60")
