@@ -37,7 +37,7 @@ function draw() {
   document.querySelector("main").hidden = false;
   drawEmpty();
   if (wantedGpu !== null) {
-    onlyGpu = state.gpuList().find(({ gpu }) => gpu.index === wantedGpu)?.gpu.uuid ?? null;
+    onlyGpu = state.gpuList().find(({ gpu }) => gpu.index === wantedGpu)?.key ?? null;
     wantedGpu = null;
   }
   if (onlyGpu && !state.gpus.has(onlyGpu)) onlyGpu = null;
@@ -262,7 +262,7 @@ byId("fit-size").addEventListener("change", writeAddress);
 function chooseGpu(index) {
   const one = state.gpuList()[index];
   if (!one) return;
-  onlyGpu = onlyGpu === one.gpu.uuid ? null : one.gpu.uuid;
+  onlyGpu = onlyGpu === one.key ? null : one.key;
   writeAddress();
   queue();
 }

@@ -9,7 +9,7 @@ const GAP_S = 5; // without figures for so long: a gap
 export class State {
   constructor() {
     this.snapshot = null;
-    this.gpus = new Map(); // by uuid: {gpu, processes: null or a list, live: points}
+    this.gpus = new Map(); // by UUID: {key, gpu, processes: null or a list, live: points}
     this.leases = [];
     this.waiters = [];
     this.events = [];
@@ -25,9 +25,10 @@ export class State {
     const t = Date.parse(snapshot.taken_at) / 1000;
     const gone = new Set(this.gpus.keys());
     for (const gpu of snapshot.gpus) {
-      gone.delete(gpu.uuid);
-      const one = this.gpus.get(gpu.uuid) ?? { live: [], processes: null };
-      this.gpus.set(gpu.uuid, one);
+      const key = gpu.uuid ?? `index ${gpu.index}`; // who is denied does not tell its UUID
+      gone.delete(key);
+      const one = this.gpus.get(key) ?? { key, live: [], processes: null };
+      this.gpus.set(key, one);
       if (listed || gpu.processes) one.processes = gpu.processes;
       one.gpu = gpu;
       one.margin = known(gpu.headroom_bytes) && known(gpu.free_bytes) ? gpu.free_bytes - (gpu.outstanding_bytes ?? 0) - gpu.headroom_bytes : 0;
@@ -43,7 +44,7 @@ export class State {
 
   see(one, t) {
     for (const process of one.processes ?? []) {
-      const key = `${one.gpu.uuid} ${processKey(process)}`, value = process.used_bytes;
+      const key = `${one.key} ${processKey(process)}`, value = process.used_bytes;
       const seen = this.seen.get(key) ?? { first: t, peak: value, value, changedAt: t, early: !this.snapshot, trail: [] };
       if (known(value)) {
         if (!known(seen.peak) || value > seen.peak) seen.peak = value;

@@ -56,12 +56,12 @@ export class Table {
   rows() {
     const list = [], text = this.filter.toLowerCase(), t = now();
     const labels = new Map(this.state.leases.map((l) => [l.id, l.label ?? l.id.slice(0, 8)]));
-    for (const { gpu, processes } of this.state.gpuList()) {
-      if (this.onlyGpu && gpu.uuid !== this.onlyGpu) continue;
+    for (const { key: gpuKey, gpu, processes } of this.state.gpuList()) {
+      if (this.onlyGpu && gpuKey !== this.onlyGpu) continue;
       for (const p of processes ?? []) {
         const words = [p.name, p.user, where(p), p.pid, p.lease, gpuName(gpu)].join(" ").toLowerCase();
         if (text && !text.split(/\s+/).every((word) => words.includes(word))) continue;
-        const key = `${gpu.uuid} ${processKey(p)}`, seen = this.state.seen.get(key), past = this.history.get(key);
+        const key = `${gpuKey} ${processKey(p)}`, seen = this.state.seen.get(key), past = this.history.get(key);
         const began = past ? Date.parse(past.began) / 1000 : seen?.first, still = seen ? t - seen.changedAt : 0;
         list.push({ key, gpu, p, peak: Math.max(seen?.peak ?? -1, past?.peak_bytes ?? -1, p.used_bytes ?? -1) < 0 ? null : Math.max(seen?.peak ?? -1, past?.peak_bytes ?? -1),
           growth: seen ? this.state.growthPerHour(seen) : null, age: known(began) ? t - began : null, atLeast: past ? past.was_running : seen?.early,

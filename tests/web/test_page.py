@@ -62,9 +62,13 @@ def test_cards__processes_that_cannot_be_seen(make_page, browser):
     assert "not visible" in " ".join(browser.texts("#table td")) + browser.text("#shown") + browser.text(".facts")
 
 
-def test_cards__what_is_not_known_is_not_0(make_page, browser):
-    make_page("sim:gb10")
-    assert "/ –" in browser.text(".card .figure") and browser.text(".card .facts").startswith("– free")
+def test_cards__what_is_not_known_is_not_0(make_page, browser, scenario):
+    page = make_page(scenario("driver 550.54.14\ngpu 0 total=24G name=A\nproc 0 pid=4194500 name=worker mem=1G type=C\n"
+                              "gpu 1 total=24G name=B denied\ngpu 2 total=24G lost\n"))
+    assert browser.texts(".card .state")[1:] == ["active", "denied", "lost"]
+    assert browser.texts(".card .big") == ["1.0", "1.0", "–", "–"] and "/ –" in browser.text(".card:nth-child(3) .figure")
+    assert "2 not known, not in it" in browser.text(".card .figure") and "not visible on 2 GPUs" in browser.text("#shown")
+    page.picture("unknown")
 
 
 @charts
@@ -230,7 +234,7 @@ HOSTILE = ["<img src=x>", "a\"b'c`d", "\u202egnp.exe", "line\nbreak\r\n\tx", "x"
 
 def test_hostile__names_are_texts(make_page, browser, hold, leases):
     page = make_page(search="?range=5m")
-    page.daemon.sim("inject", "proc 0 pid=4194499 mem=100M type=C name=\"<img src=x onerror=document.title='owned'>" + "y" * 150 + '"')
+    page.daemon.sim("inject", "proc 0 pid=4194499 mem=100M type=C name=\"<img src=x onerror=document.title='owned'>" + "y" * 20 + '"')
     for name in HOSTILE:
         hold(page.daemon, "200M", "--gpu", "0", "--name", name)
     leases(page.daemon, "1G", "--gpu", "1", "--label", "<script>document.title='owned'</script>", "--", "sleep", "60")
