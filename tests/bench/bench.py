@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import page
 import promises
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -202,6 +203,7 @@ def main():
         with Sleepers(64) as sleepers:
             driver = f"{scenario(work / 'rest.scenario', 8, sleepers.pids)}@bench"
             daemon = promises.section(build, peers, driver, sleepers.pids, table)
+            live = page.section(promises.Daemon, build, driver, table)
     text = f"""# Benchmarks
 
 Made by `./dev bench --write` on the simulated driver r550 (no GPU), {machine()}.
@@ -231,7 +233,8 @@ more than a Python that does nothing.
 
 {python}
 
-{daemon}"""
+{daemon}
+{live}"""
     print(text)
     if options.write:
         (ROOT / "docs" / "benchmarks.md").write_text(text)
