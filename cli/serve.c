@@ -13,9 +13,10 @@ enum { PATH_SIZE = 512, ARGUMENTS_MAX = 16 };
 /* Becomes the daemon: what stops or follows this process meets the daemon itself. */
 static int run(struct cli *cli)
 {
-    static const char *const passed[] = {"driver", "socket", "config", "listen", "token-file", "history"};
-    static const char *const named[] = {"--driver", "--socket", "--config", "--listen",
-                                        "--token-file", "--history"};
+    static const char *const passed[] = {"driver", "socket",     "config",
+                                         "listen", "token-file", "history"};
+    static const char *const named[] = {"--driver", "--socket",     "--config",
+                                        "--listen", "--token-file", "--history"};
     char path[PATH_SIZE];
     const char *arguments[ARGUMENTS_MAX] = {path};
     size_t count = 1;

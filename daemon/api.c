@@ -503,7 +503,7 @@ static bool is_route(const struct route *route, const char *path)
     size_t length = strlen(route->path);
     return length > 1 && route->path[length - 1] == '/'
                ? strncmp(route->path, path, length) == 0 && path[length]
-                                          : strcmp(route->path, path) == 0;
+               : strcmp(route->path, path) == 0;
 }
 
 /* The route of a request; NULL: there is none. *ret_exists: there is one of another method. */

@@ -155,8 +155,7 @@ static uint64_t plan(const struct daemon *daemon, uint32_t *ret_take)
     }
     *ret_take = every_ns ? take | VRAM_TAKE_PROCESSES : 0;
     if (figures_are_kept(daemon)) {
-        bool lists_are_due =
-            clock_now_ns() - daemon->listed_ns > LISTS_NS || has_moved(daemon);
+        bool lists_are_due = clock_now_ns() - daemon->listed_ns > LISTS_NS || has_moved(daemon);
         uint64_t metrics_ns =
             daemon->collected.tried && !daemon->collected.succeeded ? FAILING_NS : MEMORY_NS;
         every_ns = every_ns && every_ns < metrics_ns ? every_ns : metrics_ns;

@@ -20,8 +20,7 @@ static bool read_request(struct http_request *request, struct vram_fit_request *
     *ret_has_margin = margin != NULL;
     if (!size || vram_size_parse(size, &fit->size_bytes) < 0) {
         wrong = "size is one such as 24G or 20000M";
-    } else if (margin &&
-               margin_parse(margin, &fit->margin_bytes, &fit->margin_millipercent) < 0) {
+    } else if (margin && margin_parse(margin, &fit->margin_bytes, &fit->margin_millipercent) < 0) {
         wrong = "margin is a size such as 1G or 0, or a part such as 5%";
     } else if (http_query_number(request, "gpus", &gpus) < 0 || gpus < 1 || gpus > UINT32_MAX) {
         wrong = "gpus is a number from 1 on";
@@ -46,14 +45,15 @@ static uint64_t usual_margin(const struct daemon *daemon, const struct vram_snap
     return most;
 }
 
-static int write_answer(struct daemon *daemon, const struct vram_fit_request *asked, char **ret_text)
+static int write_answer(struct daemon *daemon, const struct vram_fit_request *asked,
+                        char **ret_text)
 {
     struct vram_promises promises = VRAM_PROMISES_INIT;
     struct vram_snapshot *promised = NULL;
     struct vram_fit *fit = NULL;
-    int r = daemon->promises ? daemon->promises->fill(daemon->promises_data, NULL, daemon->snapshot,
-                                                      &promises)
-                             : 0;
+    int r = daemon->promises
+                ? daemon->promises->fill(daemon->promises_data, NULL, daemon->snapshot, &promises)
+                : 0;
     r = r < 0 ? r : vram_snapshot_promise(daemon->snapshot, &promises, &promised);
     r = r < 0 ? r : vram_fit(promised, asked, &fit);
     if (r >= 0) {

@@ -369,8 +369,8 @@ static void write_steps(struct asking *asking, uint64_t process)
     const struct history_question *question = &asking->question;
     size_t limit = asking->steps_left < STEPS_MOST ? (size_t)asking->steps_left : STEPS_MOST;
     json_array(&asking->json, "steps");
-    int r = history_store_steps(asking->history->store, process, question->from_ms,
-                                question->to_ms, limit, write_step, asking);
+    int r = history_store_steps(asking->history->store, process, question->from_ms, question->to_ms,
+                                limit, write_step, asking);
     json_end_array(&asking->json);
     asking->steps_result = r < 0 ? r : asking->steps_result;
 }

@@ -341,7 +341,8 @@ int history_store_steps(struct history_store *store, uint64_t process, int64_t f
                         int64_t to_ms, size_t limit, history_step_function each, void *data)
 {
     static const char sql[] =
-        "SELECT at, used FROM step WHERE process = ?1 AND at < ?3 AND at >= coalesce((SELECT max(at)"
+        "SELECT at, used FROM step WHERE process = ?1 AND at < ?3 AND at >= coalesce((SELECT "
+        "max(at)"
         " FROM step WHERE process = ?1 AND at <= ?2), ?2) ORDER BY at DESC LIMIT ?4";
     sqlite3_stmt *statement = history_prepare(store, sql);
     int r = statement ? 0 : history_fail(store, store->failure);

@@ -183,7 +183,8 @@ static void learn_fd(struct connection *connection)
         server->fd_count = count;
     }
     if (fd >= 0 && server->is_remote) {
-        int on = 1; /* these tell of a machine that vanished, while nothing is sent and while something is */
+        int on =
+            1; /* these tell of a machine that vanished, while nothing is sent and while something is */
         unsigned unheard_ms = UNHEARD_MS;
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
         (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard_ms, sizeof(unheard_ms));

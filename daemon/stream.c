@@ -308,7 +308,8 @@ static void begin(struct stream *stream)
 {
     static const char hello[] = ":\nretry: 2000\n\n";
     struct daemon *daemon = stream->streams->daemon;
-    http_set_header(stream->request, "X-Accel-Buffering", "no"); /* a proxy is to hold nothing back */
+    http_set_header(stream->request, "X-Accel-Buffering",
+                    "no"); /* a proxy is to hold nothing back */
     http_begin_stream(stream->request, "text/event-stream; charset=utf-8");
     push(stream, http_text_new(hello, sizeof(hello) - 1));
     push_all(stream);
