@@ -121,8 +121,10 @@ export class Charts {
       chart.box.remove();
       this.charts.delete(uuid);
     }
-    this.drawn = performance.now() - began;
-    this.slowest = Math.max(this.slowest, this.drawn);
+    queueMicrotask(() => { // behind uPlot's, which draws in one
+      this.drawn = performance.now() - began;
+      this.slowest = Math.max(this.slowest, this.drawn);
+    });
     const stale = performance.now() - this.readAt > Math.max(30, this.step() * 2) * 1000;
     if (this.isLive() && stale) this.read();
   }

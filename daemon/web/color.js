@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The same colour for the same process everywhere: Okabe and Ito's, told apart by nearly everybody. What is too pale on
-// white is darker there.
+// The same colour for the same process everywhere: Okabe and Ito's, told apart by nearly everybody, each in two tones. What is
+// too pale on white is darker there.
 
 const DARK = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#4c9fe0"];
 const LIGHT = ["#2a86bf", "#a87200", "#009e73", "#c0659a", "#857c00", "#d55e00", "#0072b2"];
@@ -17,8 +17,14 @@ export function processColor(process) {
   for (const c of `${process.name}\0${process.pid}`) hash = Math.imul(hash ^ c.codePointAt(0), 16777619);
   hash = Math.imul(hash ^ (hash >>> 16), 2246822507);
   hash ^= hash >>> 13;
-  const colors = isDark() ? DARK : LIGHT;
-  return colors[(hash >>> 0) % colors.length];
+  const dark = isDark(), colors = dark ? DARK : LIGHT, color = colors[(hash >>> 0) % colors.length];
+  return hash & 0x10000 ? mix(color, dark ? 255 : 0) : color;
+}
+
+/** A third of the way to white or black. */
+function mix(color, to) {
+  const part = (at) => Math.round(parseInt(color.slice(at, at + 2), 16) * 0.67 + to * 0.33).toString(16).padStart(2, "0");
+  return `#${part(1)}${part(3)}${part(5)}`;
 }
 
 export const css = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();

@@ -19,7 +19,7 @@ STORY = [
     (20, "run 5G --gpu 1 --label train -- vram-sim hold 4G --gpu 0 --ramp 50s"),
     (60, "hold 4G --gpu 0 --name jupyter --ramp 20s"),
     (95, "run 3G --gpu 0 --label vllm -- vram-sim hold 1G --gpu 0"),
-    (110, "hold 2G --gpu 1 --name comfyui-2 --for 60s"),
+    (110, "hold 2G --gpu 1 --name comfyui --for 60s"),
     (150, "run 16G --gpu 1 --label finetune -- true"),
     (200, "hold 1G --gpu 1 --name embedder"),
 ]
@@ -46,7 +46,7 @@ def main():
             play(env, started)
             browser = Browser(pathlib.Path(place))
             try:
-                browser.size(1280, 1010)
+                browser.size(1400, 1320)
                 browser.scheme("light")
                 browser.open(f"http://127.0.0.1:{PORT}/?range=5m&fit=8G")
                 browser.until_text("#fit-answer", "GPU 0")
