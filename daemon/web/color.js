@@ -18,12 +18,12 @@ export function processColor(process) {
   hash = Math.imul(hash ^ (hash >>> 16), 2246822507);
   hash ^= hash >>> 13;
   const dark = isDark(), colors = dark ? DARK : LIGHT, color = colors[(hash >>> 0) % colors.length];
-  return hash & 0x10000 ? mix(color, dark ? 255 : 0) : color;
+  return hash & 0x10000 ? mix(color, ...(dark ? [255, 0.35] : [0, 0.2])) : color;
 }
 
-/** A third of the way to white or black. */
-function mix(color, to) {
-  const part = (at) => Math.round(parseInt(color.slice(at, at + 2), 16) * 0.67 + to * 0.33).toString(16).padStart(2, "0");
+/** A part of the way to white or black. */
+function mix(color, to, share) {
+  const part = (at) => Math.round(parseInt(color.slice(at, at + 2), 16) * (1 - share) + to * share).toString(16).padStart(2, "0");
   return `#${part(1)}${part(3)}${part(5)}`;
 }
 

@@ -78,7 +78,7 @@ export class Fit {
   parts(answer) {
     const [word, kind] = WORDS[answer.answer] ?? [answer.answer, "warn"];
     const head = el("p", `verdict ${kind}`, `${word}: ${gib(answer.size_bytes, 2)}${answer.gpu_count > 1 ? ` on each of ${answer.gpu_count}` : ""}`);
-    const waits = answer.waiters ? [el("p", "quiet", `${answer.waiters} wait for room already: who asks now comes after them.`)] : [];
+    const waits = answer.waiters ? [el("p", "quiet", `${answer.waiters === 1 ? "One waits" : `${answer.waiters} wait`} for room already; who asks now comes next.`)] : [];
     const list = el("ul", "answers");
     const rank = (line) => ["fits", "not_now", "unknown", "never"].indexOf(line.answer);
     list.append(...[...answer.gpus].sort((a, b) => rank(a) - rank(b)).map((line) => explain(this.state, line)));

@@ -12,7 +12,7 @@ import pytest
 from conftest import BUILD, eventually, rig
 
 VRAM = BUILD / "cli/vram"
-HAS_CHARTS = (BUILD / "uplot/LICENSE").exists()
+HAS_CHARTS = "/web/uplot.js" in (BUILD / "daemon/web/page_files.c").read_text()
 charts = pytest.mark.skipif(not HAS_CHARTS, reason="built without uPlot")
 SHIFTS = "window.shifts = 0; new PerformanceObserver(l => { for (const e of l.getEntries()) if (!e.hadRecentInput) window.shifts += e.value; })" \
          ".observe({type: 'layout-shift', buffered: true});"
