@@ -36,42 +36,87 @@ struct streams {
     uint64_t sent_ns;
     uint64_t begun_ns, epoch; /* of the figures that were sent last */
     char *leases;             /* as they were sent last */
+
+    /* What new readers begin with, made once for all that come meanwhile. */
+    struct http_text *standing;
+    uint64_t standing_ns, standing_epoch;
 };
 
 /* ---- Texts ----------------------------------------------------------------------------------- */
 
-/* "event: KIND", an id, and `data`, which is one line as all JSON is. NULL: out of memory. */
+/* "event: KIND", an id, and `data`, which is one line as all JSON is. */
+static void add_event(const struct streams *streams, struct buf *buf, const char *kind,
+                      const char *data)
+{
+    buf_format(buf, "id: %" PRIu64 "\nevent: %s\ndata: ", streams->daemon->epoch, kind);
+    buf_text(buf, data);
+    buf_text(buf, "\n\n");
+}
+
+/* Figures with process lists, or without. */
+static void add_figures(const struct streams *streams, struct buf *buf,
+                        const struct vram_snapshot *snapshot, bool listed)
+{
+    struct buf json = BUF_INIT;
+    if (api_write_snapshot(streams->daemon, snapshot, &json) == 0) {
+        add_event(streams, buf, listed ? "snapshot" : "memory", json.data);
+    }
+    buf_done(&json);
+}
+
+/* Empties the buffer. NULL: out of memory. */
+static struct http_text *take_text(struct buf *buf)
+{
+    struct http_text *text =
+        buf->failed || !buf->length ? NULL : http_text_new(buf->data, buf->length);
+    buf_done(buf);
+    return text;
+}
+
 static struct http_text *make_text(const struct streams *streams, const char *kind,
                                    const char *data)
 {
     struct buf buf = BUF_INIT;
-    struct http_text *text = NULL;
-    buf_format(&buf, "id: %" PRIu64 "\nevent: %s\ndata: ", streams->daemon->epoch, kind);
-    buf_text(&buf, data);
-    buf_text(&buf, "\n\n");
-    if (!buf.failed) {
-        text = http_text_new(buf.data, buf.length);
-    }
-    buf_done(&buf);
-    return text;
+    add_event(streams, &buf, kind, data);
+    return take_text(&buf);
 }
 
-/* Figures with process lists, or without. */
 static struct http_text *make_figures(const struct streams *streams,
                                       const struct vram_snapshot *snapshot, bool listed)
 {
     struct buf buf = BUF_INIT;
-    struct http_text *text = NULL;
-    if (api_write_snapshot(streams->daemon, snapshot, &buf) == 0) {
-        text = make_text(streams, listed ? "snapshot" : "memory", buf.data);
-    }
-    buf_done(&buf);
-    return text;
+    add_figures(streams, &buf, snapshot, listed);
+    return take_text(&buf);
 }
 
 static struct http_text *make_leases(const struct streams *streams)
 {
     return streams->leases ? make_text(streams, "leases", streams->leases) : NULL;
+}
+
+/* How things stand, which stays the streams' own: figures with the lists that are known, newer figures without, leases. */
+static struct http_text *find_standing(struct streams *streams)
+{
+    const struct daemon *daemon = streams->daemon;
+    struct buf buf = BUF_INIT;
+    if (streams->standing && streams->standing_ns == daemon->snapshot_begun_ns &&
+        streams->standing_epoch == daemon->epoch) {
+        return streams->standing;
+    }
+    if (daemon->listed) {
+        add_figures(streams, &buf, daemon->listed, true);
+    }
+    if (daemon->snapshot && daemon->snapshot != daemon->listed) {
+        add_figures(streams, &buf, daemon->snapshot, false);
+    }
+    if (streams->leases) {
+        add_event(streams, &buf, "leases", streams->leases);
+    }
+    http_text_unref(streams->standing);
+    streams->standing = take_text(&buf);
+    streams->standing_ns = daemon->snapshot_begun_ns;
+    streams->standing_epoch = daemon->epoch;
+    return streams->standing;
 }
 
 static struct http_text *make_trouble(const struct streams *streams, const char *code, int error,
@@ -93,18 +138,15 @@ static void push(struct stream *stream, struct http_text *text)
     }
 }
 
-/* How things stand: figures with the lists that are known, newer figures without, leases. */
+/* How things stand. */
 static void push_all(struct stream *stream)
 {
-    const struct streams *streams = stream->streams;
+    struct streams *streams = stream->streams;
     const struct daemon *daemon = streams->daemon;
-    if (daemon->listed) {
-        push(stream, make_figures(streams, daemon->listed, true));
+    struct http_text *standing = find_standing(streams);
+    if (standing) {
+        http_push(stream->request, standing);
     }
-    if (daemon->snapshot && daemon->snapshot != daemon->listed) {
-        push(stream, make_figures(streams, daemon->snapshot, false));
-    }
-    push(stream, make_leases(streams));
     if (collector_is_paused(daemon->collector)) {
         push(stream, make_trouble(streams, "paused", ENODEV, "`vram resume` takes it up again",
                                   "vramd has let go of the driver"));
@@ -162,6 +204,7 @@ static bool take_leases(struct streams *streams)
     }
     free(streams->leases);
     streams->leases = text;
+    streams->standing_epoch = 0; /* which is none */
     return true;
 }
 
@@ -282,6 +325,8 @@ static void on_gone(struct http_request *request, void *data)
         (void)event_del(streams->on_beat);
         free(streams->leases);
         streams->leases = NULL;
+        http_text_unref(streams->standing);
+        streams->standing = NULL;
     }
     free(stream);
 }
@@ -376,6 +421,7 @@ void streams_done(struct daemon *daemon)
         event_free(streams->on_beat);
     }
     free(streams->leases);
+    http_text_unref(streams->standing);
     free(streams);
     daemon->streams = NULL;
 }

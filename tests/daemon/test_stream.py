@@ -23,7 +23,7 @@ class Reader:
         self.client = client
         lines = [f"GET {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         client.sendall("\r\n".join(lines).encode())
-        self.rest, self.status, self.headers = b"", None, None
+        self.rest, self.status, self.headers, self.blocks = b"", None, None, []
 
     def more(self):
         chunk = self.client.recv(65536)
@@ -54,13 +54,17 @@ class Reader:
     def next(self, *kinds):
         """The next event of one of these kinds: (kind, object)."""
         end = time.monotonic() + DEADLINE
-        while (piece := self.chunk()) is not None:
-            assert time.monotonic() < end, kinds
-            fields = dict(line.split(": ", 1) for line in piece.splitlines() if ": " in line and not line.startswith(":"))
+        while True:
+            while not self.blocks:
+                assert time.monotonic() < end, kinds
+                if (piece := self.chunk()) is None:
+                    raise EOFError
+                self.blocks = piece.split("\n\n")[:-1]
+            lines = self.blocks.pop(0).splitlines()
+            fields = dict(line.split(": ", 1) for line in lines if ": " in line and not line.startswith(":"))
             if "event" in fields and (not kinds or fields["event"] in kinds):
                 assert int(fields["id"]) > 0
                 return fields["event"], json.loads(fields["data"])
-        raise EOFError
 
 
 @pytest.fixture
@@ -188,7 +192,7 @@ def test_slow__is_told_what_it_missed_and_costs_nothing(make_daemon, scenario, r
 
 
 def test_many__a_hundred_pages_cost_little(make_daemon, scenario, read):
-    daemon = make_daemon("sim:8xh100").start("--listen", "127.0.0.1:0")
+    daemon = make_daemon(scenario(MANY)).start("--listen", "127.0.0.1:0")
     tcp = Tcp(daemon)
     first = read(tcp)
     first.next("snapshot")
