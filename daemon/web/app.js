@@ -298,5 +298,5 @@ setInterval(() => { drawHealth(); speak(); if (state.snapshot) leases.timeline(.
 setInterval(async () => { try { table.learn((await get(`v1/processes?from=${Date.now() / 1000 - 5}`)).processes); } catch { /* no history */ } }, 10000);
 get(`v1/processes?from=${(Date.now() / 1000 - 5).toFixed(3)}`).then((answer) => table.learn(answer.processes), () => {});
 
-export const measured = () => ({ drawn: charts.drawn, slowest: charts.slowest });
+export const measured = () => ({ drawn: charts.drawn, slowest: charts.slowest, times: charts.times });
 globalThis.vramPage = { measured };

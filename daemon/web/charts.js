@@ -12,7 +12,7 @@ const NO_CHARTS = globalThis.uPlot ? "" : "built without charts: configure with 
 export class Charts {
   constructor(state, leases, changed) {
     Object.assign(this, { state, leases, changed, range: "15m", custom: null, before: [], paused: null, pinned: null, tipped: null, bases: new Map(),
-      events: [], charts: new Map(), note: NO_CHARTS, readAt: 0, reading: 0, drawn: 0, slowest: 0 });
+      events: [], charts: new Map(), note: NO_CHARTS, readAt: 0, reading: 0, drawn: 0, slowest: 0, times: 0 });
     this.section = document.getElementById("charts");
     this.tipBox = document.getElementById("tip");
     new ResizeObserver(() => { for (const chart of this.charts.values()) chart.resize(); }).observe(this.section);
@@ -122,6 +122,7 @@ export class Charts {
       this.charts.delete(uuid);
     }
     queueMicrotask(() => { // behind uPlot's, which draws in one
+      this.times++;
       this.drawn = performance.now() - began;
       this.slowest = Math.max(this.slowest, this.drawn);
     });
