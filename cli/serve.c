@@ -13,9 +13,10 @@ enum { PATH_SIZE = 512, ARGUMENTS_MAX = 16 };
 /* Becomes the daemon: what stops or follows this process meets the daemon itself. */
 static int run(struct cli *cli)
 {
-    static const char *const passed[] = {"driver", "socket", "config", "listen", "token-file"};
-    static const char *const named[] = {"--driver", "--socket", "--config", "--listen",
-                                        "--token-file"};
+    static const char *const passed[] = {"driver", "socket",     "config",
+                                         "listen", "token-file", "history"};
+    static const char *const named[] = {"--driver", "--socket",     "--config",
+                                        "--listen", "--token-file", "--history"};
     char path[PATH_SIZE];
     const char *arguments[ARGUMENTS_MAX] = {path};
     size_t count = 1;
@@ -45,10 +46,11 @@ static const struct option options[] = {
     {"socket", 0, "PATH", "listen there instead of the usual place"},
     {"config", 0, "FILE", "read it instead of /etc/vram.conf"},
     {"listen", 0, "ADDR",
-     "listen on TCP too, for reading only: ADDR:PORT, [ADDR]:PORT, or PORT of 127.0.0.1; GET "
-     "/metrics is for Prometheus; other machines need a token"},
+     "listen on TCP too, for reading only: ADDR:PORT, [ADDR]:PORT, or PORT of 127.0.0.1; the live "
+     "page is there for browsers, /metrics for Prometheus; other machines need a token"},
     {"token-file", 0, "FILE",
      "whose token who reads over TCP must send; nobody else may read the file"},
+    {"history", 0, "FILE", "keep what was in FILE; on: where it belongs; off: keep none"},
     {"forget", 0, NULL,
      "go on although the record of what was promised is damaged: what it said is forgotten"},
     {NULL, 0, NULL, NULL},
@@ -66,7 +68,7 @@ const struct command command_serve = {
     .options = options,
     .statuses = "0234",
     .examples = "vram serve\tuntil Ctrl-C\n"
-                "vram serve --listen 9464\twith http://127.0.0.1:9464/metrics\n"
+                "vram serve --listen 127.0.0.1:9470\twith the live page at http://127.0.0.1:9470/\n"
                 "vram serve --driver sim:rtx4090\tfor the simulated driver\n",
     .run = run,
 };

@@ -3,12 +3,15 @@
 #include "common/clock.h"
 #include "common/utc.h"
 #include "daemon/daemon.h"
+#include "daemon/fit.h"
 #include "daemon/history.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
+#include "daemon/page.h"
 #include "daemon/process.h"
 #include "daemon/promises.h"
 #include "daemon/scrape.h"
+#include "daemon/stream.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -205,6 +208,30 @@ static void write_snapshot(struct daemon *daemon, const char *text, struct buf *
     buf_char(buf, '}');
 }
 
+/* 0 or -ENOMEM. */
+static int write_view(struct view *view, struct buf *buf)
+{
+    struct vram_snapshot *promised;
+    char *text;
+    int r = promise(view, &promised);
+    if (r == 0) {
+        r = vram_snapshot_json(promised, NULL, 0, &text);
+        (void)vram_snapshot_unref(promised);
+    }
+    if (r == 0) {
+        write_snapshot(view->daemon, text, buf);
+        free(text);
+        r = buf->failed ? -ENOMEM : 0;
+    }
+    return r;
+}
+
+int api_write_snapshot(struct daemon *daemon, const struct vram_snapshot *snapshot, struct buf *buf)
+{
+    struct view view = {.daemon = daemon, .snapshot = snapshot};
+    return write_view(&view, buf);
+}
+
 static void answer_figures(struct daemon *daemon, struct http_request *request,
                            const struct vram_snapshot *snapshot)
 {
@@ -213,24 +240,14 @@ static void answer_figures(struct daemon *daemon, struct http_request *request,
         .snapshot = snapshot,
         .with_commands = wanted_take(request) & VRAM_TAKE_COMMANDS,
     };
-    struct vram_snapshot *promised;
     struct buf buf = BUF_INIT;
-    char *text;
     if (http_peer(request, &view.peer) < 0) {
         view.peer = NULL;
     }
     view.sees_all = view.peer && rights_admin(&daemon->rights, view.peer);
-    int r = promise(&view, &promised);
-    if (r == 0) {
-        r = vram_snapshot_json(promised, NULL, 0, &text);
-        (void)vram_snapshot_unref(promised);
+    if (write_view(&view, &buf) < 0) {
+        buf.failed = true;
     }
-    if (r < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-        return;
-    }
-    write_snapshot(daemon, text, &buf);
-    free(text);
     answer_buf(request, &buf);
 }
 
@@ -476,13 +493,18 @@ static const struct route {
     {"GET", "/v1/history/leases", history_get_leases, true},
     {"GET", "/v1/processes", history_get_processes, true},
     {"GET", "/v1/events", history_get_events, true},
+    {"GET", "/v1/fit", fit_answer, true},
+    {"GET", "/v1/stream", stream_answer, true},
+    {"GET", "/", page_answer, true},
+    {"GET", "/web/", page_answer, true},
 };
 
 static bool is_route(const struct route *route, const char *path)
 {
     size_t length = strlen(route->path);
-    return route->path[length - 1] == '/' ? strncmp(route->path, path, length) == 0 && path[length]
-                                          : strcmp(route->path, path) == 0;
+    return length > 1 && route->path[length - 1] == '/'
+               ? strncmp(route->path, path, length) == 0 && path[length]
+               : strcmp(route->path, path) == 0;
 }
 
 /* The route of a request; NULL: there is none. *ret_exists: there is one of another method. */
@@ -513,7 +535,7 @@ static void handle(struct daemon *daemon, struct http_request *request, bool onl
         http_fail(request, 503, "ending", EAGAIN, "try again: another daemon may be starting",
                   "vramd is ending");
     } else if (only_reading && strcmp(http_method(request), "GET") != 0) {
-        http_add_header(request, "Allow", "GET");
+        http_set_header(request, "Allow", "GET");
         http_fail(request, 405, "forbidden", EPERM, "the daemon's unix socket is for the rest",
                   "TCP is for reading only");
     } else if (route && (route->is_for_reading || !only_reading)) {

@@ -9,6 +9,7 @@
 #ifndef VRAM_DAEMON_DAEMON_H
 #define VRAM_DAEMON_DAEMON_H
 
+#include "common/buf.h"
 #include "common/endpoint.h"
 #include "common/json.h"
 #include "daemon/collector.h"
@@ -26,6 +27,7 @@
 struct daemon;
 struct history;
 struct hook;
+struct streams;
 
 /* What the frame asks of the module that makes promises. `data` is daemon->promises_data. */
 struct promises_ops {
@@ -83,6 +85,7 @@ struct daemon {
     void *promises_data;
     struct history *history; /* NULL: none is kept, and nobody is told of events */
     struct hook *hook;       /* NULL: no command is run for events */
+    struct streams *streams;
 
     /* The last sample that had figures. */
     struct vram_snapshot *snapshot;
@@ -113,6 +116,8 @@ struct daemon {
 void figures_sampled(void *data, const struct sample *sample);
 /* Sees to it that samples are taken as long as they are needed. After anything that changes who waits. */
 void figures_poll(struct daemon *daemon);
+/* Whether they are, each second and for whoever reads: then nobody else need ask. */
+bool figures_are_kept(const struct daemon *daemon);
 /* Keeps fresh for some minutes what metrics tell. */
 void figures_want(struct daemon *daemon);
 #define FIGURES_OF_METRICS (VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH)
@@ -132,6 +137,10 @@ void api_handle_reading(struct http_request *request, void *data);
 
 /* The object of /v1/daemon, as a member called `key`, or by itself where `key` is NULL. */
 void api_write_daemon(struct daemon *daemon, struct json *json, const char *key);
+
+/* The object of /v1/snapshot as everybody may see it, into an empty buffer. 0 or -ENOMEM. */
+MUST_CHECK int api_write_snapshot(struct daemon *daemon, const struct vram_snapshot *snapshot,
+                                  struct buf *buf);
 
 #define DAEMON_MESSAGE_MAX 1024 /* with its NUL; a remedy that is cut off is none */
 

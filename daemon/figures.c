@@ -4,6 +4,7 @@
 #include "daemon/daemon.h"
 #include "daemon/history.h"
 #include "daemon/log.h"
+#include "daemon/stream.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define LISTS_NS ((uint64_t)4500000000)
 #define FAILING_NS ((uint64_t)10000000000)
 #define WANTED_NS ((uint64_t)150000000000)
+#define MOVED_BYTES ((uint64_t)16 << 20) /* since the last lists: these are looked at again */
 
 static bool is_text(const char *a, const char *b)
 {
@@ -118,12 +120,27 @@ void figures_sampled(void *data, const struct sample *sample)
     }
     history_sampled(daemon, sample);
     parking_sampled(daemon->parking, sample);
+    streams_sampled(daemon, sample);
     figures_poll(daemon);
 }
 
-static bool is_kept_for_metrics(const struct daemon *daemon)
+/* Streams show what a scrape would, and cost the driver no more. */
+bool figures_are_kept(const struct daemon *daemon)
 {
-    return clock_now_ns() < daemon->metrics_until_ns;
+    return clock_now_ns() < daemon->metrics_until_ns || streams_are_open(daemon);
+}
+
+/* Whether somebody took memory, or gave some back, since the lists were looked at. */
+static bool has_moved(const struct daemon *daemon)
+{
+    size_t count = daemon->listed ? vram_snapshot_gpu_count(daemon->listed) : 0;
+    bool moved = false;
+    for (size_t i = 0; i < count && i < vram_snapshot_gpu_count(daemon->snapshot); i++) {
+        uint64_t then = vram_snapshot_gpu(daemon->listed, i)->used_bytes;
+        uint64_t now = vram_snapshot_gpu(daemon->snapshot, i)->used_bytes;
+        moved = moved || (then > now ? then - now : now - then) >= MOVED_BYTES;
+    }
+    return moved;
 }
 
 /* How often the driver is to be asked; 0: not at all. *ret_take: for what. */
@@ -138,8 +155,8 @@ static uint64_t plan(const struct daemon *daemon, uint32_t *ret_take)
         every_ns = WATCH_NS > spent_ns * WATCH_SHARE ? WATCH_NS : spent_ns * WATCH_SHARE;
     }
     *ret_take = every_ns ? take | VRAM_TAKE_PROCESSES : 0;
-    if (is_kept_for_metrics(daemon)) {
-        bool lists_are_due = clock_now_ns() - daemon->listed_ns > LISTS_NS;
+    if (figures_are_kept(daemon)) {
+        bool lists_are_due = clock_now_ns() - daemon->listed_ns > LISTS_NS || has_moved(daemon);
         uint64_t metrics_ns =
             daemon->collected.tried && !daemon->collected.succeeded ? FAILING_NS : MEMORY_NS;
         every_ns = every_ns && every_ns < metrics_ns ? every_ns : metrics_ns;
@@ -167,7 +184,7 @@ void figures_poll(struct daemon *daemon)
 void figures_want(struct daemon *daemon)
 {
     uint64_t now_ns = clock_now_ns();
-    if (!is_kept_for_metrics(daemon)) {
+    if (!figures_are_kept(daemon)) {
         daemon->metrics_since_ns = now_ns;
     }
     daemon->metrics_until_ns = now_ns + WANTED_NS;
@@ -191,6 +208,7 @@ static void on_epoch(evutil_socket_t none, short what, void *data)
     (void)none;
     (void)what;
     parking_epoch(daemon->parking, daemon->epoch);
+    streams_changed(daemon);
 }
 
 void daemon_changed(struct daemon *daemon)
@@ -204,12 +222,13 @@ int figures_init(struct daemon *daemon)
     daemon->on_epoch = event_new(daemon->base, -1, 0, on_epoch, daemon);
     daemon->on_poll = event_new(daemon->base, -1, 0, on_poll, daemon);
     daemon->parking = parking_new(daemon->base);
-    return daemon->on_epoch && daemon->on_poll && daemon->parking ? 0 : -ENOMEM;
+    return daemon->on_epoch && daemon->on_poll && daemon->parking ? streams_init(daemon) : -ENOMEM;
 }
 
 void figures_done(struct daemon *daemon)
 {
     daemon->parking = parking_free(daemon->parking);
+    streams_done(daemon);
     daemon->snapshot = vram_snapshot_unref(daemon->snapshot);
     daemon->listed = vram_snapshot_unref(daemon->listed);
     daemon->healthy = vram_snapshot_unref(daemon->healthy);

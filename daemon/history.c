@@ -5,8 +5,10 @@
 #include "common/clock.h"
 #include "common/path.h"
 #include "common/text.h"
+#include "daemon/history_events.h"
 #include "daemon/hook.h"
 #include "daemon/log.h"
+#include "daemon/stream.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -109,11 +111,26 @@ static const char *lease_of(void *data, const struct vram_process *process)
     return id ? history_lease_name(history, id) : NULL;
 }
 
+/* What open streams are sent. */
+static void stream_event(struct daemon *daemon, const struct history_event *event,
+                         const struct history_gpu *gpu)
+{
+    struct buf buf CLEANUP(buf_done) = BUF_INIT;
+    struct json json = JSON_INIT(&buf);
+    if (streams_are_open(daemon)) {
+        json_object(&json, NULL);
+        history_event_write(&json, event, gpu);
+        json_end_object(&json);
+        streams_event(daemon, buf.failed ? NULL : buf.data);
+    }
+}
+
 static void on_event(void *data, const struct history_event *event, const struct history_gpu *gpu)
 {
     struct history *history = data;
-    const struct daemon *daemon = history->daemon;
+    struct daemon *daemon = history->daemon;
     history_counts_add(&history->counts, event, gpu);
+    stream_event(daemon, event, gpu);
     if (daemon->hook && !daemon->ending) {
         hook_tell(daemon->hook, event, gpu);
     }
@@ -318,8 +335,10 @@ void history_sampled(struct daemon *daemon, const struct sample *sample)
 static void ask(struct history *history, uint64_t now_ns)
 {
     bool pressed = history_core_is_pressed(history->core);
-    bool processes = pressed || now_ns - history->processes_ns >= PROCESSES_NS;
-    if (now_ns - history->sampled_ns >= SAMPLE_NS || (processes && !pressed)) {
+    /* Who keeps figures each second is not forestalled, which would ask the driver twice as often. */
+    uint64_t patience_ns = figures_are_kept(history->daemon) ? SECOND_NS : 0;
+    bool processes = pressed || now_ns - history->processes_ns >= PROCESSES_NS + patience_ns;
+    if (now_ns - history->sampled_ns >= SAMPLE_NS + patience_ns || (processes && !pressed)) {
         collector_ask(history->daemon->collector, processes ? VRAM_TAKE_PROCESSES : 0);
     }
 }

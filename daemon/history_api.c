@@ -17,7 +17,9 @@
 #define LIMIT_MOST 5000
 #define GPUS_MOST 128
 #define PATIENCE_MS 100 /* for what is not written yet, where a log is being begun anew */
-#define LATER_MS 1000   /* what happens in this millisecond is asked for too */
+#define STEPS_MOST 500  /* of one process */
+#define STEPS_OF_ALL 20000
+#define LATER_MS 1000 /* what happens in this millisecond is asked for too */
 
 /* One question on its way to its answer. */
 struct asking {
@@ -27,6 +29,8 @@ struct asking {
     char chosen[GPUS_MOST * 12]; /* GPUs, as the question has them */
     struct history_gpu gpus[GPUS_MOST];
     size_t gpu_count;
+    uint64_t steps_left; /* to be told; 0: none are wanted, or no more */
+    int steps_result;
     struct buf buf;
     struct json json;
 };
@@ -326,6 +330,27 @@ void history_get_memory(struct daemon *daemon, struct http_request *request)
 
 /* ---- /v1/processes --------------------------------------------------------------------------- */
 
+static void write_step(void *data, const struct history_step *step)
+{
+    struct asking *asking = data;
+    json_array(&asking->json, NULL);
+    json_signed(&asking->json, NULL, step->at_ms);
+    history_write_bytes(&asking->json, NULL, step->used_bytes);
+    json_end_array(&asking->json);
+    asking->steps_left--;
+}
+
+static void write_steps(struct asking *asking, uint64_t process)
+{
+    const struct history_question *question = &asking->question;
+    size_t limit = asking->steps_left < STEPS_MOST ? (size_t)asking->steps_left : STEPS_MOST;
+    json_array(&asking->json, "steps");
+    int r = history_store_steps(asking->history->store, process, question->from_ms, question->to_ms,
+                                limit, write_step, asking);
+    json_end_array(&asking->json);
+    asking->steps_result = r < 0 ? r : asking->steps_result;
+}
+
 static void write_process(void *data, const struct history_interval *interval)
 {
     struct asking *asking = data;
@@ -352,18 +377,27 @@ static void write_process(void *data, const struct history_interval *interval)
     history_write_bytes(json, "from_bytes", interval->from_bytes);
     history_write_bytes(json, "to_bytes", interval->to_bytes);
     history_write_bytes(json, "most_bytes", interval->most_bytes);
+    if (asking->steps_left) {
+        write_steps(asking, process->id);
+    }
     json_end_object(json);
 }
 
 void history_get_processes(struct daemon *daemon, struct http_request *request)
 {
+    uint64_t with_steps = 0;
+    if (http_query_number(request, "steps", &with_steps) < 0 || with_steps > 1) {
+        fail_parameter(request, "steps", "is 0 or 1");
+        return;
+    }
     struct asking *asking = begin(daemon, request);
     if (asking) {
+        asking->steps_left = with_steps ? STEPS_OF_ALL : 0;
         json_array(&asking->json, "processes");
         int r = history_store_processes(asking->history->store, &asking->question, write_process,
                                         asking);
         json_end_array(&asking->json);
-        answer(asking, r);
+        answer(asking, r < 0 ? r : asking->steps_result);
     }
 }
 

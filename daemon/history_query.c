@@ -338,6 +338,31 @@ int history_store_processes(struct history_store *store, const struct history_qu
     return r;
 }
 
+int history_store_steps(struct history_store *store, uint64_t process, int64_t from_ms,
+                        int64_t to_ms, size_t limit, history_step_function each, void *data)
+{
+    static const char sql[] =
+        "SELECT at, used FROM step WHERE process = ?1 AND at < ?3 AND at >= coalesce((SELECT "
+        "max(at)"
+        " FROM step WHERE process = ?1 AND at <= ?2), ?2) ORDER BY at DESC LIMIT ?4";
+    sqlite3_stmt *statement = history_prepare(store, sql);
+    int r = statement ? 0 : history_fail(store, store->failure);
+    if (statement) {
+        (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)process);
+        (void)sqlite3_bind_int64(statement, 2, from_ms);
+        (void)sqlite3_bind_int64(statement, 3, to_ms);
+        (void)sqlite3_bind_int64(statement, 4, (sqlite3_int64)limit);
+    }
+    while (statement && (r = history_next(store, statement)) == 1) {
+        struct history_step step = {.process = process,
+                                    .at_ms = sqlite3_column_int64(statement, 0),
+                                    .used_bytes = history_column_bytes(statement, 1)};
+        each(data, &step);
+    }
+    (void)sqlite3_finalize(statement);
+    return r;
+}
+
 int history_store_leases(struct history_store *store, const struct history_question *question,
                          history_lease_row_function each, void *data)
 {

@@ -113,6 +113,11 @@ typedef void (*history_event_function)(void *data, const struct history_event *e
 MUST_CHECK int history_store_processes(struct history_store *store,
                                        const struct history_question *question,
                                        history_interval_function each, void *data);
+/* What one of them held from which moment on: from the last change before `from_ms` to `to_ms`, the newest `limit`, newest first. */
+typedef void (*history_step_function)(void *data, const struct history_step *step);
+MUST_CHECK int history_store_steps(struct history_store *store, uint64_t process, int64_t from_ms,
+                                   int64_t to_ms, size_t limit, history_step_function each,
+                                   void *data);
 /* Those that stood or waited in that time, in the order of their requests. */
 MUST_CHECK int history_store_leases(struct history_store *store,
                                     const struct history_question *question,

@@ -15,6 +15,8 @@
 #include "daemon/process.h"
 #include <errno.h>
 #include <event2/listener.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@
 #define BODY_MAX 65536
 #define UNREAD_MAX (HEADERS_MAX + BODY_MAX) /* what a client may send that nobody reads */
 #define BACKLOG 1024
+#define UNHEARD_MS 60000
 #define DEADLINE_NS ((uint64_t)HTTP_DEADLINE_S * 1000000000u)
 
 static const struct timeval look_again = {1, 0};
@@ -180,8 +183,11 @@ static void learn_fd(struct connection *connection)
         server->fd_count = count;
     }
     if (fd >= 0 && server->is_remote) {
-        int on = 1; /* tells of a machine that vanished */
+        int on =
+            1; /* these tell of a machine that vanished, while nothing is sent and while something is */
+        unsigned unheard_ms = UNHEARD_MS;
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard_ms, sizeof(unheard_ms));
     }
     if (fd >= 0) {
         connection->fd = fd;

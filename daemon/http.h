@@ -96,8 +96,8 @@ void http_answer(struct http_request *request, int status, const char *json);
 /* The same of a text as it is. */
 void http_answer_text(struct http_request *request, int status, const char *type, const char *text,
                       size_t length);
-/* A header of the answer, before it. */
-void http_add_header(struct http_request *request, const char *name, const char *value);
+/* A header of the answer, before it. One of this name that was there before is gone. */
+void http_set_header(struct http_request *request, const char *name, const char *value);
 /* `error`: positive errno. `hint` may be NULL. */
 void http_fail(struct http_request *request, int status, const char *code, int error,
                const char *hint, const char *format, ...) PRINTF_LIKE(6, 7);
@@ -107,6 +107,24 @@ void http_fail(struct http_request *request, int status, const char *code, int e
 void http_line(struct http_request *request, const char *json);
 /* Ends a stream. */
 void http_end(struct http_request *request);
+
+/* ---- Streams for many ------------------------------------------------------------------------ */
+
+/* A text that is on its way to many at once, and in memory once. */
+struct http_text;
+/* Copies it. NULL: out of memory. */
+struct http_text *http_text_new(const char *text, size_t length);
+/* Lets go of it; who still sends it has it on. NULL is none. */
+void http_text_unref(struct http_text *text);
+
+/* Begins a stream of a type of its own (status 200), which may be silent for as long as it likes. */
+void http_begin_stream(struct http_request *request, const char *type);
+/* More of it, as it is. */
+void http_push(struct http_request *request, struct http_text *text);
+/* How much of it waits for its reader here: it is up to the caller to push no more. */
+size_t http_unsent(const struct http_request *request);
+/* Closes the connection as it is, soon after the call, which tells `gone`. */
+void http_drop(struct http_request *request);
 
 /* The object {"error": …} as a text for free(3). NULL: out of memory. */
 char *http_error_json(const char *code, int error, const char *hint, const char *message);

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define UNSENT_MAX (256u << 10)
 #define MESSAGE_MAX 1024
+#define STREAM_KEPT 65536
 
 /* ---- Requests -------------------------------------------------------------------------------- */
 
@@ -167,11 +169,13 @@ static const char *phrase(int status)
         int status;
         const char *phrase;
     } phrases[] = {{200, "OK"},
+                   {304, "Not Modified"},
                    {400, "Bad Request"},
                    {401, "Unauthorized"},
                    {403, "Forbidden"},
                    {404, "Not Found"},
                    {405, "Method Not Allowed"},
+                   {406, "Not Acceptable"},
                    {409, "Conflict"},
                    {410, "Gone"},
                    {413, "Content Too Large"},
@@ -187,18 +191,23 @@ static const char *phrase(int status)
     return "Error";
 }
 
-void http_add_header(struct http_request *request, const char *name, const char *value)
+void http_set_header(struct http_request *request, const char *name, const char *value)
 {
-    (void)evhttp_add_header(evhttp_request_get_output_headers(request->request), name, value);
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request->request);
+    (void)evhttp_remove_header(headers, name);
+    (void)evhttp_add_header(headers, name, value);
 }
 
 /* A browser that was led here shall do nothing with it. */
 static void add_headers(struct http_request *request, const char *type)
 {
-    http_add_header(request, "Content-Type", type);
-    http_add_header(request, "Cache-Control", "no-store");
-    http_add_header(request, "X-Content-Type-Options", "nosniff");
-    http_add_header(request, "Connection", "close");
+    const struct evkeyvalq *headers = evhttp_request_get_output_headers(request->request);
+    http_set_header(request, "Content-Type", type);
+    if (!evhttp_find_header(headers, "Cache-Control")) {
+        http_set_header(request, "Cache-Control", "no-store");
+    }
+    http_set_header(request, "X-Content-Type-Options", "nosniff");
+    http_set_header(request, "Connection", "close");
 }
 
 static void count_answer(const struct http_request *request, int status)
@@ -335,6 +344,76 @@ void http_end(struct http_request *request)
     } else {
         give_up(request);
     }
+}
+
+/* ---- Streams for many ------------------------------------------------------------------------ */
+
+struct http_text {
+    size_t references, length;
+    char text[];
+};
+
+struct http_text *http_text_new(const char *text, size_t length)
+{
+    struct http_text *made = malloc(sizeof(*made) + length);
+    if (made) {
+        made->references = 1;
+        made->length = length;
+        memcpy(made->text, text, length);
+    }
+    return made;
+}
+
+void http_text_unref(struct http_text *text)
+{
+    if (text && --text->references == 0) {
+        free(text);
+    }
+}
+
+static void on_sent(const void *bytes, size_t length, void *data)
+{
+    (void)bytes;
+    (void)length;
+    http_text_unref(data);
+}
+
+void http_begin_stream(struct http_request *request, const char *type)
+{
+    add_headers(request, type);
+    /* The kernel is to keep no more for a slow reader than we do. */
+    int kept = STREAM_KEPT;
+    (void)setsockopt(request->connection->fd, SOL_SOCKET, SO_SNDBUF, &kept, sizeof(kept));
+    /* evhttp's own time-outs count from the last byte, whoever it was that had nothing to say. */
+    (void)bufferevent_set_timeouts(request->connection->bev, NULL, NULL);
+    evhttp_send_reply_start(request->request, 200, phrase(200));
+    request->begun = true;
+}
+
+void http_push(struct http_request *request, struct http_text *text)
+{
+    struct evbuffer *more = evbuffer_new();
+    text->references++;
+    if (!more || evbuffer_add_reference(more, text->text, text->length, on_sent, text) < 0) {
+        http_text_unref(text);
+        http_drop(request);
+    } else {
+        evhttp_send_reply_chunk(request->request, more);
+    }
+    if (more) {
+        evbuffer_free(more);
+    }
+}
+
+size_t http_unsent(const struct http_request *request)
+{
+    return evbuffer_get_length(bufferevent_get_output(request->connection->bev));
+}
+
+void http_drop(struct http_request *request)
+{
+    request->connection->closed = true;
+    connection_touch(request->connection);
 }
 
 /* ---- Arrival --------------------------------------------------------------------------------- */

@@ -3,6 +3,8 @@
 
 #include "daemon/gate.h"
 #include "daemon/log.h"
+#include "daemon/page.h"
+#include "daemon/stream.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 256
 #define WAITING_MAX 16 /* who waits for changes */
 #define BACKLOG 64
 
@@ -30,32 +32,48 @@ struct plan {
 
 /* ---- Requests -------------------------------------------------------------------------------- */
 
+static bool misdirected(struct http_request *request)
+{
+    http_fail(request, 421, "misdirected", EINVAL,
+              "public_host in /etc/vram.conf lists the names of this machine",
+              "this machine is not known by the name that was asked for");
+    return false;
+}
+
+/* Whether no other site's page asks. */
+static bool is_of_our_page(const struct daemon *daemon, const struct gate_address *listened,
+                           struct http_request *request)
+{
+    if (gate_knows_site(http_header(request, "Sec-Fetch-Site")) &&
+        gate_knows_origin(http_header(request, "Origin"), listened, daemon->config.public_host)) {
+        return true;
+    }
+    http_fail(request, 403, "forbidden", EPERM, NULL, "another site's page asks");
+    return false;
+}
+
 /* One Host header and no more: of two, something on the way may have believed the other. */
 static bool is_for_us(const struct listener *listener, struct http_request *request)
 {
-    const char *hosts = listener->daemon->config.public_host;
+    const struct daemon *daemon = listener->daemon;
     if (http_header_count(request, "Host") != 1) {
         http_fail(request, 400, "bad_request", EINVAL, NULL, "one Host header is needed");
-    } else if (!gate_knows_host(http_header(request, "Host"), &listener->bound, hosts)) {
-        http_fail(request, 421, "misdirected", EINVAL,
-                  "public_host in /etc/vram.conf lists the names of this machine",
-                  "this machine is not known by the name that was asked for");
-    } else if (!gate_knows_site(http_header(request, "Sec-Fetch-Site")) ||
-               !gate_knows_origin(http_header(request, "Origin"), &listener->bound, hosts)) {
-        http_fail(request, 403, "forbidden", EPERM, NULL, "another site's page asks");
-    } else {
-        return true;
+        return false;
     }
-    return false;
+    if (!gate_knows_host(http_header(request, "Host"), &listener->bound,
+                         daemon->config.public_host)) {
+        return misdirected(request);
+    }
+    return is_of_our_page(daemon, &listener->bound, request);
 }
 
 static bool may_enter(const struct listener *listener, struct http_request *request)
 {
-    if (!listener->token[0] ||
+    if (!listener->token[0] || page_is_of(request) ||
         gate_has_token(http_header(request, "Authorization"), listener->token)) {
         return true;
     }
-    http_add_header(request, "WWW-Authenticate", "Bearer realm=\"vram\"");
+    http_set_header(request, "WWW-Authenticate", "Bearer realm=\"vram\"");
     http_fail(request, 401, "forbidden", EACCES, "send it as `Authorization: Bearer TOKEN`",
               "the token is missing, or another");
     return false;
@@ -64,19 +82,34 @@ static bool may_enter(const struct listener *listener, struct http_request *requ
 static void handle(struct http_request *request, void *data)
 {
     const struct listener *listener = data;
-    http_add_header(request, "Content-Security-Policy",
+    http_set_header(request, "Content-Security-Policy",
                     "default-src 'none'; frame-ancestors 'none'");
-    http_add_header(request, "Cross-Origin-Resource-Policy", "same-origin");
-    http_add_header(request, "Referrer-Policy", "no-referrer");
+    http_set_header(request, "Cross-Origin-Resource-Policy", "same-origin");
+    http_set_header(request, "Referrer-Policy", "no-referrer");
     if (!is_for_us(listener, request) || !may_enter(listener, request)) {
         return;
     }
-    if (http_query(request, "after") && http_server_waiting(listener->http) > WAITING_MAX) {
-        http_add_header(request, "Retry-After", "5");
+    if (http_query(request, "after") &&
+        http_server_waiting(listener->http) > WAITING_MAX + streams_remote(listener->daemon)) {
+        http_set_header(request, "Retry-After", "5");
         http_fail(request, 503, "too_many", EAGAIN, NULL, "too many wait for changes");
         return;
     }
     api_handle_reading(request, listener->daemon);
+}
+
+/* `ssh -L 9464:/run/vram/vram.sock` leads browsers here, and with them the pages of others. */
+void listener_handle_local(struct http_request *request, void *data)
+{
+    static const struct gate_address nowhere = {.is_any = true};
+    struct daemon *daemon = data;
+    const char *host = http_header(request, "Host");
+    bool plain = !host || !strpbrk(host, ".["); /* no name that a stranger could own */
+    if (!plain && !gate_knows_host(host, &nowhere, daemon->config.public_host)) {
+        (void)misdirected(request);
+    } else if (is_of_our_page(daemon, &nowhere, request)) {
+        api_handle(request, daemon);
+    }
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */

@@ -11,6 +11,9 @@
 
 struct listener;
 
+/* What the unix socket's server is given, in front of api_handle(). `data` is the daemon. */
+void listener_handle_local(struct http_request *request, void *data);
+
 /* Opens what the options want, or else the configuration; daemon->listener stays NULL where neither wants any. 0; a
  * negative errno with a sentence. */
 MUST_CHECK int listener_open(struct daemon *daemon, char *message, size_t size);

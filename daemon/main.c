@@ -233,7 +233,8 @@ static int make_parts(struct program *program)
                                           .call_timeout_ns = daemon->options.call_timeout_ns};
     if (!(daemon->base = event_base_new()) || figures_init(daemon) < 0 ||
         !(daemon->collector = collector_new(daemon->base, &collector, figures_sampled, daemon)) ||
-        !(daemon->http = http_server_new(daemon->base, connections_max(), api_handle, daemon))) {
+        !(daemon->http =
+              http_server_new(daemon->base, connections_max(), listener_handle_local, daemon))) {
         return -ENOMEM;
     }
     http_server_count(daemon->http, &daemon->http_counts);

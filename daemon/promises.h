@@ -33,6 +33,9 @@ struct history_deal;
 typedef void (*promises_each_function)(void *data, const struct history_deal *deal, bool granted);
 void promises_each(struct daemon *daemon, promises_each_function each, void *data);
 
+/* The object of /v1/leases, for free(3). NULL: nothing is promised here, or out of memory. */
+char *promises_leases(const struct daemon *daemon);
+
 /* The routes. */
 void promises_list(struct daemon *daemon, struct http_request *request);
 void promises_ask(struct daemon *daemon, struct http_request *request);

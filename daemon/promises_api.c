@@ -441,6 +441,11 @@ void promises_end(struct daemon *daemon, struct http_request *request)
 
 /* ---- Listing --------------------------------------------------------------------------------- */
 
+char *promises_leases(const struct daemon *daemon)
+{
+    return daemon->promises ? view_leases(daemon->promises_data) : NULL;
+}
+
 static void answer_list(void *data, struct http_request *request, enum parked_end end,
                         const struct sample *sample)
 {

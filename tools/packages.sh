@@ -12,6 +12,7 @@ compiler        gcc,libc6-dev           gcc                 gcc                 
 meson           meson                   meson               meson                   meson
 ninja           ninja-build             ninja-build         ninja                   ninja
 pkg-config      pkg-config              pkgconf-pkg-config  pkgconf                 pkgconf
+chromium        chromium,chromium-driver chromium,chromedriver chromium              chromium,chromium-chromedriver
 cmocka          libcmocka-dev           libcmocka-devel     cmocka                  cmocka-dev
 libevent        libevent-dev            libevent-devel      libevent                libevent-dev
 jansson         libjansson-dev          jansson-devel       jansson                 jansson-dev
@@ -80,6 +81,7 @@ has() {
     python) find_python ;;
     clang-format) find_clang_format ;;
     cmocka | libevent | jansson | inih | ncursesw | sqlite3) pkg-config --exists "$1" 2>/dev/null ;;
+    chromium) command -v chromium >/dev/null && command -v chromedriver >/dev/null ;;
     c++) command -v c++ >/dev/null && command -v g++ >/dev/null ;;
     clang-runtime) can_compile clang -fsanitize=address,fuzzer-no-link ;;
     debhelper) command -v dh >/dev/null && command -v dh_python3 >/dev/null && command -v dpkg-buildpackage >/dev/null ;;

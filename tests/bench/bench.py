@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 import observing
+import page
 import pollers
 import promises
 
@@ -205,6 +206,7 @@ def main():
             driver = f"{scenario(work / 'rest.scenario', 8, sleepers.pids)}@bench"
             daemon = promises.section(build, peers, driver, sleepers.pids, table)
             watched = observing.section(build, peers, driver, work, sleepers.pids, table)
+            live = page.section(promises.Daemon, build, driver, table)
         polled = pollers.section(build, table)
     text = f"""# Benchmarks
 
@@ -237,7 +239,8 @@ more than a Python that does nothing.
 
 {daemon}
 {polled}
-{watched}"""
+{watched}
+{live}"""
     print(text)
     if options.write:
         (ROOT / "docs" / "benchmarks.md").write_text(text)

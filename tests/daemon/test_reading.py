@@ -54,7 +54,7 @@ def test_reading__nowhere_unless_told(daemon):
 @pytest.mark.parametrize("method, target, status", [
     ("POST", "/v1/leases", 405), ("POST", "/v1/pause", 405), ("POST", "/v1/resume", 405),
     ("DELETE", "/v1/leases/0123456789abcdef", 405), ("PATCH", "/v1/leases/0123456789abcdef", 405),
-    ("POST", "/metrics", 405), ("GET", "/v1/pause", 405), ("GET", "/v1/leases/0123", 405), ("GET", "/", 404),
+    ("POST", "/metrics", 405), ("GET", "/v1/pause", 405), ("GET", "/v1/leases/0123", 405), ("GET", "/nothing", 404),
     ("GET", "/metrics/../v1/pause", 404), ("HEAD", "/metrics", 501), ("TRACE", "/metrics", 501), ("OPTIONS", "/metrics", 501)])
 def test_reading__and_nothing_else(listening, method, target, status):
     daemon, tcp = listening()
