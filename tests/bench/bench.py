@@ -8,6 +8,7 @@ all. Seconds differ from machine to machine; the ratios are what is claimed.
 import argparse
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -185,7 +186,8 @@ def machine():
     model = next(
         (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"
     )
-    return f"{os.cpu_count()} x {model}, Linux {os.uname().release}"
+    release = re.match(r"[\d.]*\d", os.uname().release)[0]  # what a distribution adds to it may name the machine
+    return f"{os.cpu_count()} x {model}, Linux {release}"
 
 
 def main():
@@ -211,8 +213,8 @@ def main():
     text = f"""# Benchmarks
 
 Made by `./dev bench --write` on the simulated driver r550 (no GPU), {machine()}.
-Medians of runs that take turns. The simulated driver answers in well under a microsecond; a real one takes
-milliseconds for a process list, so that on real hardware all these programs differ less.
+Medians of runs that take turns. The simulated driver answers in well under a microsecond; a real one takes 16 ms to start
+([on an H100](real-hardware.md)), so that on real hardware whole programs differ less.
 
 ## One question, whole program
 

@@ -47,7 +47,7 @@ def section_machine(machine, report):
         f"first PID namespace: {'yes' if os.readlink('/proc/self/ns/pid') == 'pid:[4026531836]' else 'no'}",
         "",
         "```",
-        machine.vram("doctor")[1].rstrip(),
+        machine.vram("doctor")[1].rstrip().replace(platform.release(), release),
         "```",
         "",
     )
