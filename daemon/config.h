@@ -5,12 +5,14 @@
  *
  *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, listen, token_file, public_host
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
+ *     [ceiling NAME] match, size, gpu: room that is kept for programs that never ask
  */
 #ifndef VRAM_DAEMON_CONFIG_H
 #define VRAM_DAEMON_CONFIG_H
 
 #include "common/attr.h"
 #include "daemon/gate.h"
+#include "daemon/match.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +21,10 @@
 #define CONFIG_BYTES_MAX 65536 /* of a file */
 #define CONFIG_GROUP_MAX 33
 #define CONFIG_SELECTOR_MAX 48
+#define CONFIG_NAME_MAX 33
+#define CONFIG_GPUS_MAX 256
+#define CONFIG_CEILINGS_MAX 64
+#define CONFIG_SIZE_MAX ((uint64_t)1 << 50) /* more than any card has */
 #define CONFIG_PATH_MAX 256
 #define CONFIG_HOSTS_MAX 256
 #define CONFIG_PROBLEM_MAX 512
@@ -35,6 +41,15 @@ struct config_gpu {
     unsigned line; /* where it is set; 0: its section sets none */
 };
 
+/* Room that is kept for programs that never ask. */
+struct config_ceiling {
+    char name[CONFIG_NAME_MAX];
+    struct match match; /* whose memory fills it */
+    uint64_t size_bytes;
+    char gpus[CONFIG_GPUS_MAX]; /* selectors, with blanks between them; "": every GPU */
+    unsigned line;              /* where its section begins */
+};
+
 struct config {
     struct config_margin margin; /* of GPUs that have none of their own: 1024 MiB */
     char lease_group
@@ -49,6 +64,9 @@ struct config {
         [CONFIG_HOSTS_MAX];  /* names of this machine besides localhost, with blanks between */
     struct config_gpu *gpus; /* in the order of the file */
     size_t gpu_count;
+    struct config_ceiling
+        *ceilings; /* in the order of the file: of several for a process the first counts */
+    size_t ceiling_count;
 };
 
 /* What holds where nothing is configured. Cannot fail; config_done() is fine with it. */
@@ -66,6 +84,16 @@ MUST_CHECK int config_load(const char *path, struct config *ret_config,
 /* The same of a text; `name` is what problems call it. */
 MUST_CHECK int config_parse(const char *name, const char *text, size_t length,
                             struct config *ret_config, char problem[CONFIG_PROBLEM_MAX]);
+
+/* Whether the text has the form of a GPU's name; whether this one means that GPU. `uuid` and `pci` may be NULL. */
+bool config_is_selector(const char *text);
+bool config_means(const char *selector, uint64_t index, const char *uuid, const char *pci);
+/* The next of a list of selectors. False: there is none any more. */
+bool config_next_selector(const char **rest, char selector[CONFIG_SELECTOR_MAX]);
+
+/* Whether a ceiling keeps room on that GPU. */
+bool config_ceiling_is_on(const struct config_ceiling *ceiling, uint64_t index, const char *uuid,
+                          const char *pci);
 
 /*
  * The margin of a GPU: that of the last section that means it, else everybody's. `uuid` and `pci` may be NULL. A MIG

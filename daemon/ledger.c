@@ -37,6 +37,7 @@ void ledger_free(struct ledger *ledger)
     free(ledger->leases);
     free(ledger->waiters);
     free(ledger->owners);
+    free(ledger->ceilings);
     free(ledger->pasts);
     free(ledger->places);
     free(ledger);

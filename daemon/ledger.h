@@ -17,6 +17,11 @@
  * outer one. What a nested owner's members use beyond their own promise counts as used by the outer one's, so that
  * the two together have what both were promised. The outer one is the nearest that was promised something in this
  * memory: who is in between may hold on other GPUs only.
+ *
+ * A ceiling is room kept for programs that never ask. It is outstanding like a lease's, for what is left of it: its
+ * size, less what its processes use, less what leases that stand for the same processes are promised and use, so that
+ * nothing is kept twice. What is promised to such an owner comes out of it: how those of a ceiling share it is between
+ * them.
  */
 #ifndef VRAM_DAEMON_LEDGER_H
 #define VRAM_DAEMON_LEDGER_H
@@ -29,7 +34,8 @@
 #define LEDGER_GPUS 256    /* the ledger knows the first so many that it ever saw */
 #define LEDGER_UUID_MAX 96 /* as a source has them */
 #define LEDGER_NAME_MAX 64
-#define LEDGER_PASSES 8 /* how often later requests may pass one that cannot run */
+#define LEDGER_CEILINGS 64 /* how many ceilings there may be */
+#define LEDGER_PASSES 8    /* how often later requests may pass one that cannot run */
 #define LEDGER_NEVER UINT64_MAX
 
 #define LEDGER_GRACE_NS ((uint64_t)3000000000) /* for waiters to return after a restart */
@@ -65,15 +71,24 @@ struct ledger_use {
     uint64_t owner;      /* the nearest owner or requester that it counts for; 0: none */
     uint64_t outer;      /* where that one has no lease yet: the nearest that has; 0: none */
     bool is_owner;       /* it is that owner's own process */
+    uint32_t ceiling;    /* the number of the ceiling that is for it there; 0: none */
     uint64_t used_bytes; /* may be unknown */
     const char *name;
 };
 
+/* A ceiling on a GPU. The same number on several GPUs is so much on each; on GPUs that share a memory it counts once. */
+struct ledger_ceiling {
+    uint32_t number; /* from 1 to LEDGER_CEILINGS */
+    size_t gpu;      /* position in the sample */
+    uint64_t size_bytes;
+};
+
 struct ledger_sample {
     uint64_t begun_ns, ended_ns;
-    size_t gpu_count, use_count;
+    size_t gpu_count, use_count, ceiling_count;
     const struct ledger_gpu *gpus;
     const struct ledger_use *uses;
+    const struct ledger_ceiling *ceilings;
 };
 
 /* What is asked for. */
@@ -98,6 +113,15 @@ struct ledger_share {
     const char *uuid;
     int64_t base_bytes;                     /* of its owner there */
     uint64_t held_bytes, outstanding_bytes; /* this lease's part; earlier leases are filled first */
+};
+
+/* A ceiling in a memory. */
+struct ledger_ceiling_share {
+    uint32_t number;
+    const char *uuid;
+    uint64_t size_bytes;
+    uint64_t held_bytes;        /* by its processes and the members of leases that stand for them */
+    uint64_t outstanding_bytes; /* what of it is kept besides leases */
 };
 
 enum ledger_state {
@@ -222,6 +246,13 @@ MUST_CHECK int ledger_fill(struct ledger *ledger, const char *id, uint64_t now_n
 /* -ENOENT. LEDGER_NEVER: as its holders. */
 MUST_CHECK int ledger_until(struct ledger *ledger, const char *id, uint64_t until_ns);
 
+/* The owner's leases stand for the processes of these ceilings (bit 0: number 1), besides those that its members are seen
+ * to be of. Nothing where the owner has neither lease nor request. */
+void ledger_put_under(struct ledger *ledger, uint64_t owner, uint64_t ceilings);
+
+/* Numbers mean other ceilings from now on: none is known until the next sample, and nobody stands for any. */
+void ledger_forget_ceilings(struct ledger *ledger);
+
 /* Ends a lease, or takes a request back, without answering it. Returns 1: a lease ended; 0: a request; -ENOENT. */
 int ledger_end(struct ledger *ledger, const char *id, uint64_t now_ns);
 
@@ -256,6 +287,12 @@ int ledger_find_waiter(const struct ledger *ledger, const char *id);
 /* All that is outstanding in this GPU's memory; what of it is one owner's, and of those around it. */
 uint64_t ledger_outstanding(const struct ledger *ledger, const char *uuid);
 uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, uint64_t owner);
+/* What of it is kept for ceilings; and for those among them that are in `ceilings`. */
+uint64_t ledger_kept(const struct ledger *ledger, const char *uuid);
+uint64_t ledger_kept_of(const struct ledger *ledger, const char *uuid, uint64_t ceilings);
+/* As of the last sample. */
+size_t ledger_ceiling_count(const struct ledger *ledger);
+struct ledger_ceiling_share ledger_ceiling_at(const struct ledger *ledger, size_t i);
 /* Whether the owner has a lease or a request. */
 bool ledger_knows(const struct ledger *ledger, uint64_t owner);
 bool ledger_holds(const struct ledger *ledger, uint64_t owner);

@@ -191,7 +191,7 @@ void ledger_sum_up(struct ledger *ledger, size_t memory)
         const struct account *account = ledger_account(&ledger->owners[i], memory);
         sum += account ? account_outstanding(account) : 0;
     }
-    ledger->gpus[memory].outstanding_bytes = sum;
+    ledger->gpus[memory].outstanding_bytes = sum + ledger_keep(ledger, memory);
 }
 
 void ledger_sum_up_all(struct ledger *ledger)
@@ -204,6 +204,9 @@ void ledger_sum_up_all(struct ledger *ledger)
             const struct account *account = &ledger->owners[i].accounts[j];
             ledger->gpus[account->memory].outstanding_bytes += account_outstanding(account);
         }
+    }
+    for (size_t i = 0; i < ledger->gpu_count; i++) {
+        ledger->gpus[i].outstanding_bytes += ledger_keep(ledger, i);
     }
 }
 

@@ -4,6 +4,7 @@
  *
  *   ledger.c        life, requests, time
  *   ledger_account.c  GPUs, owners, accounts, leases: what it is made of
+ *   ledger_ceiling.c  room kept for programs that never ask
  *   ledger_look.c   what can be looked at
  *   ledger_book.c   taking a sample in: figures, what members use, who grows, who holds on
  *   ledger_queue.c  the order of the queue, and granting
@@ -28,7 +29,8 @@ struct gpu {
     bool usable, current, uses_known;
     uint64_t total_bytes, reserved_bytes, free_bytes, margin_bytes;
     /* Of a memory, kept at its first GPU: */
-    uint64_t outstanding_bytes; /* of all owners; kept up to date by account_changed() */
+    uint64_t outstanding_bytes; /* of all owners and ceilings; kept up to date by ledger_sum_up() */
+    uint64_t kept_bytes;        /* of ceilings alone */
     uint64_t
         lowered_ns; /* when less was promised last: what a sample begun before shows may rest on more */
     bool unproven;           /* a process of unknown past was not watched long enough yet */
@@ -56,6 +58,7 @@ struct owner {
     uint64_t key;
     uint64_t holder; /* with a lease: the nearest with one whose member it is; 0: none */
     size_t leases, requests;
+    uint64_t ceilings; /* whose processes its leases stand for: bit 0 is number 1 */
     bool ended;
     bool looked_at; /* a sample begun after its end has shown who inherits */
     uint64_t ended_ns;
@@ -100,6 +103,16 @@ struct past {
     uint64_t known_ns; /* since when it is watched without a gap */
 };
 
+/* Room kept in one memory for programs that never ask. */
+struct ceiling {
+    uint32_t number;
+    size_t memory;
+    uint64_t size_bytes;
+    uint64_t used_bytes;                      /* by its processes that count for no lease there */
+    uint64_t leased_bytes, leased_used_bytes; /* what leases that stand for it are promised or use;
+                                                  what of that is used */
+};
+
 struct ledger {
     const struct ledger_ops *ops;
     void *data;
@@ -112,11 +125,19 @@ struct ledger {
     size_t waiter_count, waiter_room;
     struct waiter **waiters;
     size_t *places; /* of the last sample's GPUs in `gpus`, or NO_GPU */
+    size_t ceiling_count;
+    struct ceiling *ceilings;
     size_t past_count;
     struct past *pasts;
     uint64_t listed_ns; /* when processes were last looked at */
     uint64_t grace_ns;  /* until when absent waiters may return; 0: there are none */
 };
+
+/* A figure beyond any card's is a driver's nonsense; it would make sums wrap. */
+static inline uint64_t ledger_believed(uint64_t bytes)
+{
+    return bytes <= (uint64_t)1 << 50 ? bytes : VRAM_UNKNOWN;
+}
 
 static inline void gpu_set_add(struct gpu_set *set, size_t gpu)
 {
@@ -171,6 +192,18 @@ MUST_CHECK int ledger_add_lease(struct ledger *ledger, struct lease *lease, uint
 struct lease *lease_new(const char *id, size_t gpu_count);
 struct lease *lease_free(struct lease *lease);
 
+/* ---- ledger_ceiling.c ---- */
+/* Takes over which ceilings there are, and what their processes use. -ENOMEM: nothing has changed. */
+MUST_CHECK int ledger_book_ceilings(struct ledger *ledger, const struct ledger_sample *sample);
+/* What their processes use that count for no lease; and for whom the others make leases stand. */
+void ledger_book_ceiling_uses(struct ledger *ledger, const struct ledger_sample *sample);
+/* Reckons anew what is kept in a memory. Returns it. */
+uint64_t ledger_keep(struct ledger *ledger, size_t memory);
+/* What is kept in a memory for the processes that an owner's leases stand for: a lease of its own comes out of it. */
+uint64_t ledger_kept_for(const struct ledger *ledger, const struct owner *owner, size_t memory);
+/* Whether this use grows into room that is kept for it. */
+bool ledger_is_kept(const struct ledger *ledger, const struct ledger_use *use, size_t memory);
+
 /* ---- ledger.c ---- */
 bool waiter_wants(const struct waiter *waiter, size_t gpu);
 bool waiters_overlap(const struct ledger *ledger, const struct waiter *a, const struct waiter *b);
@@ -182,6 +215,9 @@ struct ledger_lease ledger_view(const struct ledger *ledger, const struct lease 
 
 /* ---- ledger_book.c ---- */
 MUST_CHECK int ledger_book(struct ledger *ledger, const struct ledger_sample *sample);
+/* The owner in whose account a use counts. NULL: nobody's. */
+struct owner *ledger_counts_for(const struct ledger *ledger, const struct ledger_use *use,
+                                size_t memory);
 /* Books what members use, as the sample shows it, anew: more is promised. */
 void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample);
 /* The same, where these shares of a lease are the first that its owner was promised there. */

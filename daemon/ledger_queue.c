@@ -37,23 +37,27 @@ static uint64_t margin_for(const struct waiter *waiter, const struct gpu *gpu)
     return waiter->margin_bytes == VRAM_UNKNOWN ? gpu->margin_bytes : waiter->margin_bytes;
 }
 
-/* What is outstanding counts in full, the asker's own too: a further lease comes on top of it. */
+/* What is outstanding counts in full, the asker's own too: a further lease comes on top of it. Only what a ceiling keeps
+ * for it does not, as far as this lease would come out of it. */
 static void reckon(const struct ledger *ledger, const struct waiter *waiter,
                    struct reckoning *reckoning)
 {
+    const struct owner *owner = ledger_owner(ledger, waiter->owner);
     reckoning->count = 0;
     for (size_t i = 0; i < ledger->gpu_count; i++) {
         const struct gpu *gpu = &ledger->gpus[i], *memory = &ledger->gpus[gpu->memory];
         if (!waiter_wants(waiter, i)) {
             continue;
         }
+        uint64_t kept = ledger_kept_for(ledger, owner, gpu->memory);
+        uint64_t own = kept < waiter->size_bytes ? kept : waiter->size_bytes;
         reckoning->gpus[reckoning->count] = i;
         reckoning->uuids[reckoning->count] = gpu->uuid;
         reckoning->rooms[reckoning->count++] = (struct room){
             .total_bytes = gpu->total_bytes,
             .reserved_bytes = gpu->reserved_bytes,
             .free_bytes = gpu->free_bytes,
-            .promised_bytes = memory->outstanding_bytes,
+            .promised_bytes = memory->outstanding_bytes - own,
             .margin_bytes = margin_for(waiter, gpu),
             .pool = (uint32_t)gpu->memory,
             .usable = gpu->usable,

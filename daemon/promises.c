@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TAKE (VRAM_TAKE_SETTLED | VRAM_TAKE_PROCESSES)
-
 /* While somebody waits the driver is looked at so often, and at most a fifth of the time is its own; while promises stand
  * only to see whether they are kept. */
 #define POLL_MIN_NS ((uint64_t)20000000)
@@ -199,6 +197,7 @@ static int fill_sample(struct promises *promises, const struct vram_snapshot *sn
                 .used_bytes = process->used_bytes,
                 .name = process->name,
             };
+            use->ceiling = ceilings_number(promises, gpu, process);
             r = attribute(promises, process, use);
         }
     }
@@ -252,8 +251,11 @@ static int take(struct promises *promises, const struct sample *from)
     }
     struct ledger_gpu *gpus = calloc(sample.gpu_count + 1, sizeof(*gpus));
     struct ledger_use *uses = calloc(use_count + 1, sizeof(*uses));
-    int r = gpus && uses ? 0 : -ENOMEM;
+    struct ledger_ceiling *ceilings = NULL;
+    int r = gpus && uses ? ceilings_list(promises, from->snapshot, &ceilings, &sample.ceiling_count)
+                         : -ENOMEM;
     if (r == 0) {
+        sample.ceilings = ceilings;
         sample.gpus = gpus;
         sample.uses = uses;
         owners_unsee(promises->owners);
@@ -266,9 +268,16 @@ static int take(struct promises *promises, const struct sample *from)
     }
     free(gpus);
     free(uses);
+    free(ceilings);
     settle_owners(promises);
     members_sweep(promises->members);
     return r;
+}
+
+static uint32_t take_of(const struct promises *promises)
+{
+    return VRAM_TAKE_SETTLED | VRAM_TAKE_PROCESSES |
+           (ceilings_need_commands(promises) ? VRAM_TAKE_COMMANDS : 0);
 }
 
 /* What a sample for promises must have. Once somebody who waits has had GPUs woken they are asked so until nobody waits:
@@ -276,7 +285,7 @@ static int take(struct promises *promises, const struct sample *from)
 static uint32_t take_wanted(struct promises *promises)
 {
     promises->wakes = promises->wakes && ledger_waiter_count(promises->ledger);
-    return TAKE | (promises->wakes ? COLLECTOR_WAKE : 0);
+    return take_of(promises) | (promises->wakes ? COLLECTOR_WAKE : 0);
 }
 
 static bool any_sleeps(const struct vram_snapshot *snapshot)
@@ -414,7 +423,9 @@ static int make_figure_room(struct promises *promises, size_t count)
     promises->outstanding = outstanding ? outstanding : promises->outstanding;
     uint64_t *own = reallocarray(promises->own, count, sizeof(uint64_t));
     promises->own = own ? own : promises->own;
-    if (!outstanding || !own) {
+    uint64_t *kept = reallocarray(promises->kept, count, sizeof(uint64_t));
+    promises->kept = kept ? kept : promises->kept;
+    if (!outstanding || !own || !kept) {
         return -ENOMEM;
     }
     promises->figure_room = count;
@@ -430,15 +441,19 @@ static int fill(void *data, const struct peer *peer, const struct vram_snapshot 
     int r = make_figure_room(promises, count);
     bool known = grantor_is_ours(promises->daemon->grantor) && !promises->trouble;
     uint64_t holder = peer ? promises_holder_of(promises, peer->pid, peer->start_time) : 0;
+    uint64_t under = peer ? ceilings_of_process(promises, peer->pid, peer->uid) : 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
         const char *uuid = vram_snapshot_gpu(snapshot, i)->uuid;
         bool told = known && uuid;
         promises->outstanding[i] = told ? ledger_outstanding(promises->ledger, uuid) : VRAM_UNKNOWN;
-        promises->own[i] =
-            told ? ledger_outstanding_of(promises->ledger, uuid, holder) : VRAM_UNKNOWN;
+        promises->own[i] = told ? ledger_outstanding_of(promises->ledger, uuid, holder) +
+                                      ledger_kept_of(promises->ledger, uuid, under)
+                                : VRAM_UNKNOWN;
+        promises->kept[i] = told ? ledger_kept(promises->ledger, uuid) : VRAM_UNKNOWN;
     }
     into->outstanding_bytes = promises->outstanding;
     into->own_outstanding_bytes = promises->own;
+    into->ceiling_bytes = promises->kept;
     into->waiters = known ? ledger_waiter_count(promises->ledger) : VRAM_UNKNOWN;
     return r;
 }
@@ -470,7 +485,9 @@ static bool is_busy(void *data)
 
 static uint32_t take_needed(void *data)
 {
-    return is_busy(data) && promises_may(data) ? TAKE : 0;
+    const struct promises *promises = data;
+    bool needed = is_busy(data) || promises->daemon->config.ceiling_count;
+    return needed && promises_may(promises) ? take_of(promises) : 0;
 }
 
 static const char *trouble(void *data, const char **ret_message)
@@ -492,6 +509,7 @@ static void moved(void *data)
 
 static void reload(void *data)
 {
+    ceilings_changed(data);
     promises_stir(data, true);
 }
 
@@ -551,6 +569,7 @@ static struct promises *promises_free(struct promises *promises)
         }
         free(promises->outstanding);
         free(promises->own);
+        free(promises->kept);
         free(promises);
     }
     return NULL;

@@ -5,6 +5,7 @@
  *
  *   promises.c          life, samples, owners' ends, time
  *   promises_ops.c      what the ledger says: grants written down and told, ends, states
+ *   promises_ceilings.c room kept for programs that never ask
  *   promises_record.c   the journal's records
  *   promises_restore.c  the restart that they are for
  *   promises_view.c     JSON of leases, waiters and answers

@@ -131,6 +131,7 @@ static int enter(struct promises *promises, struct deal *deal, const struct owne
         r = promises_attach(promises, deal, &deal->attached[i]);
         r = r == -ESRCH ? 0 : r;
     }
+    ceilings_put_under(promises, deal->owner);
     if (r < 0) {
         (void)ledger_end(promises->ledger, deal->id, clock_now_ns());
         (void)record_end(promises, deal->id);
@@ -322,6 +323,7 @@ static bool attach_more(struct promises *promises, struct http_request *request,
             return false;
         }
     }
+    ceilings_put_under(promises, deal->owner);
     return true;
 }
 

@@ -27,9 +27,9 @@ struct promises {
     bool wakes; /* samples wake sleeping GPUs */
     uint64_t sample_cost_ns;
     struct event *on_time, *on_progress;
-    size_t told_to;              /* how far the present round has told waiters how they stand */
-    bool tell_again;             /* something changed during it */
-    uint64_t *outstanding, *own; /* for promises_fill(), one per GPU */
+    size_t told_to;  /* how far the present round has told waiters how they stand */
+    bool tell_again; /* something changed during it */
+    uint64_t *outstanding, *own, *kept; /* for promises_fill(), one per GPU */
     size_t figure_room;
     uint64_t verdicts[METRICS_VERDICTS]; /* how often each was given */
 };
@@ -50,6 +50,22 @@ MUST_CHECK int promises_attach(struct promises *promises, const struct deal *dea
                                const struct deal_member *member);
 /* Takes a deal out. What waits for its answer must have been answered. */
 void promises_drop(struct promises *promises, struct deal *deal);
+
+/* ---- promises_ceilings.c ---- */
+/* Whether samples must have command lines. */
+bool ceilings_need_commands(const struct promises *promises);
+/* The number of the ceiling that is for a process on a GPU; 0: none. */
+uint32_t ceilings_number(const struct promises *promises, const struct vram_gpu *gpu,
+                         const struct vram_process *process);
+/* All of them on the snapshot's GPUs, for free(3). 0; -ENOMEM. */
+MUST_CHECK int ceilings_list(const struct promises *promises, const struct vram_snapshot *snapshot,
+                             struct ledger_ceiling **ret_list, size_t *ret_count);
+/* Those that a process is under whether or not it holds memory: bit 0 is number 1. */
+uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uid_t uid);
+/* Tells the ledger which of them an owner's leases stand for. */
+void ceilings_put_under(struct promises *promises, uint64_t key);
+/* The configuration is another. */
+void ceilings_changed(struct promises *promises);
 
 /* ---- promises_ops.c ---- */
 extern const struct ledger_ops promises_ledger_ops;

@@ -198,10 +198,15 @@ static void say_room(const struct promises *promises, const struct ledger_waiter
 {
     char missing[SIZE_TEXT_MAX], gpu[64];
     if (waiter->uuid && waiter->missing_bytes != VRAM_UNKNOWN && waiter->missing_bytes) {
-        (void)snprintf(text, DEAL_WAITS_FOR_MAX, "%s more on %s%s",
-                       size_format(waiter->missing_bytes, missing),
-                       view_gpu(promises, waiter->uuid, gpu, sizeof(gpu)),
-                       waiter->gpu_count > 1 ? " or another" : "");
+        uint64_t kept = ledger_kept(promises->ledger, waiter->uuid);
+        int length = snprintf(text, DEAL_WAITS_FOR_MAX, "%s more on %s%s",
+                              size_format(waiter->missing_bytes, missing),
+                              view_gpu(promises, waiter->uuid, gpu, sizeof(gpu)),
+                              waiter->gpu_count > 1 ? " or another" : "");
+        if (kept) { /* which nobody's end makes free */
+            (void)snprintf(text + length, DEAL_WAITS_FOR_MAX - (size_t)length,
+                           ", where %s are kept by ceilings", size_format(kept, missing));
+        }
     } else {
         (void)snprintf(text, DEAL_WAITS_FOR_MAX, "room on %" PRIu32 " GPUs at once",
                        waiter->gpu_count);

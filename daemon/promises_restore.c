@@ -434,6 +434,7 @@ int record_restore(struct promises *promises, bool forget)
     }
     promises->trouble = NULL;
     restore_ends(promises);
+    ceilings_changed(promises);
     if (!restoration.placed && (r = record_place(promises)) < 0) {
         log_line(LOG_LINE_WARNING, "the journal could not be written: %s", strerror(-r));
     }

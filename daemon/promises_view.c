@@ -166,6 +166,21 @@ static void write_waiter(struct json *json, const struct promises *promises,
     json_end_object(json);
 }
 
+static void write_ceiling(struct json *json, const struct promises *promises,
+                          const struct ledger_ceiling_share *share)
+{
+    const struct config_ceiling *ceiling =
+        &promises->daemon->config.ceilings[share->number - 1]; /* until it changes, see reload() */
+    json_object(json, NULL);
+    json_text(json, "name", ceiling->name);
+    json_text(json, "match", ceiling->match.text);
+    json_text(json, "gpu", share->uuid);
+    json_number(json, "size_bytes", share->size_bytes);
+    json_number(json, "held_bytes", share->held_bytes);
+    json_number(json, "outstanding_bytes", share->outstanding_bytes);
+    json_end_object(json);
+}
+
 char *view_leases(const struct promises *promises)
 {
     struct buf buf = BUF_INIT;
@@ -190,6 +205,12 @@ char *view_leases(const struct promises *promises)
         if (deal && deal->kind == DEAL_ASKED) {
             write_waiter(&json, promises, deal, &waiter);
         }
+    }
+    json_end_array(&json);
+    json_array(&json, "ceilings");
+    for (size_t i = 0; i < ledger_ceiling_count(promises->ledger); i++) {
+        struct ledger_ceiling_share share = ledger_ceiling_at(promises->ledger, i);
+        write_ceiling(&json, promises, &share);
     }
     json_end_array(&json);
     json_end_object(&json);

@@ -200,6 +200,8 @@ struct vram_gpu {
     const struct vram_process *processes; /**< largest first, unknown amounts last */
     uint64_t
         own_outstanding_bytes; /**< of outstanding, what is promised to who asked; unknown without a daemon */
+    uint64_t
+        ceiling_bytes; /**< of outstanding, what is kept for programs that never ask; unknown without a daemon */
 };
 
 /** The driver that answered. */
@@ -298,11 +300,12 @@ struct vram_promises {
     const char *(*lease)(void *data, size_t gpu, size_t process); /**< its lease's id; NULL: none */
     bool (*hide_command)(void *data, size_t gpu, size_t process); /**< its command line is secret */
     void *data;
+    const uint64_t *ceiling_bytes;
 };
 
 #define VRAM_PROMISES_INIT                                                                         \
     {                                                                                              \
-        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL                \
+        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL, NULL          \
     }
 
 /**
@@ -562,6 +565,16 @@ struct vram_waiter {
     uint64_t since_ns;
 };
 
+/** Room kept on a GPU for programs that never ask for leases, as the daemon's configuration has it. */
+struct vram_ceiling {
+    const char *name;
+    const char *match;          /**< which programs: "unit:ollama.service" … */
+    const char *gpu;            /**< UUID */
+    uint64_t size_bytes;        /**< how much is theirs there */
+    uint64_t held_bytes;        /**< what they use of it, or beyond it */
+    uint64_t outstanding_bytes; /**< what is kept for them besides */
+};
+
 /** What became of a request. Immutable; one allocation. */
 struct vram_verdict {
     uint32_t answer;                /**< enum vram_answer; VRAM_FITS: granted */
@@ -645,6 +658,11 @@ VRAM_API size_t vram_lease_list_waiter_count(const struct vram_lease_list *list)
 VRAM_API const struct vram_waiter *vram_lease_list_waiter(const struct vram_lease_list *list,
                                                           size_t position);
 
+VRAM_API size_t vram_lease_list_ceiling_count(const struct vram_lease_list *list);
+/** The ceiling at `position`, NULL beyond the last; in the order of the configuration. Since 0.1. */
+VRAM_API const struct vram_ceiling *vram_lease_list_ceiling(const struct vram_lease_list *list,
+                                                            size_t position);
+
 /** The list as one JSON object without a newline (as `vram leases --json`). As vram_snapshot_json(). Since 0.1. */
 VRAM_API VRAM_MUST_CHECK int vram_lease_list_json(const struct vram_lease_list *list,
                                                   char **ret_text);
@@ -660,6 +678,7 @@ enum vram_object {
     VRAM_OBJECT_LEASE = 4,   /**< struct vram_lease, without its lists */
     VRAM_OBJECT_WAITER = 5,  /**< struct vram_waiter */
     VRAM_OBJECT_DAEMON = 6,  /**< struct vram_daemon */
+    VRAM_OBJECT_CEILING = 7, /**< struct vram_ceiling */
 };
 
 enum vram_value_type {

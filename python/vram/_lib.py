@@ -115,6 +115,7 @@ class Gpu(Structure):
         ("process_count", c_size_t),
         ("processes", POINTER(Process)),
         ("own_outstanding_bytes", c_uint64),
+        ("ceiling_bytes", c_uint64),
     ]
 
 
@@ -260,6 +261,19 @@ class Waiter(Structure):
     ]
 
 
+class Ceiling(Structure):
+    """struct vram_ceiling"""
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("match", c_char_p),
+        ("gpu", c_char_p),
+        ("size_bytes", c_uint64),
+        ("held_bytes", c_uint64),
+        ("outstanding_bytes", c_uint64),
+    ]
+
+
 class Verdict(Structure):
     """struct vram_verdict"""
 
@@ -320,6 +334,8 @@ _FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "vram_lease_list_lease": (POINTER(Lease), [c_void_p, c_size_t]),
     "vram_lease_list_waiter_count": (c_size_t, [c_void_p]),
     "vram_lease_list_waiter": (POINTER(Waiter), [c_void_p, c_size_t]),
+    "vram_lease_list_ceiling_count": (c_size_t, [c_void_p]),
+    "vram_lease_list_ceiling": (POINTER(Ceiling), [c_void_p, c_size_t]),
     "vram_size_parse": (c_int, [c_char_p, POINTER(c_uint64)]),
     "vram_diagnose": (c_int, [c_void_p, POINTER(c_void_p)]),
     "vram_report_count": (c_size_t, [c_void_p]),

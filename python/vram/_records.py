@@ -53,6 +53,7 @@ class GPU:
     unattributed_bytes: Amount  # used less the known memory of its processes
     outstanding_bytes: Amount  # promised by leases, not yet allocated; unknown without a daemon
     own_outstanding_bytes: Amount  # of these, what is promised to this process
+    ceiling_bytes: Amount  # of these, what is kept for programs that never ask
     temperature_c: Amount
     utilization_percent: Amount
     age_ms: int  # how old these figures were
@@ -208,6 +209,18 @@ class Daemon:
 
 
 @dataclass(frozen=True)
+class Ceiling:
+    """Room kept on a GPU for programs that never ask for leases."""
+
+    name: str
+    match: str  # which programs: "unit:ollama.service"
+    gpu: str  # UUID
+    size_bytes: Amount
+    held_bytes: Amount  # what they use, with a lease or without
+    outstanding_bytes: Amount  # what is kept for them besides
+
+
+@dataclass(frozen=True)
 class Leases:
     """Who holds leases and who waits, at one moment. Iterating gives the leases."""
 
@@ -215,6 +228,7 @@ class Leases:
     waiters: Tuple[Waiter, ...]  # in their order
     daemon: Optional[Daemon]  # None: none runs, so nothing is leased
     epoch: int
+    ceilings: Tuple[Ceiling, ...] = ()  # in the order of the configuration
 
     def __iter__(self) -> Iterator[Lease]:
         return iter(self.leases)

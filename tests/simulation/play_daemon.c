@@ -101,8 +101,12 @@ static void take_sample(struct play *play)
     struct world *world = &play->world;
     struct ledger_gpu gpus[WORLD_GPUS];
     static struct ledger_use uses[WORLD_GPUS * WORLD_PROGRAMS];
-    struct ledger_sample sample = {
-        .begun_ns = play->begun_ns, .ended_ns = world->now_ns, .gpus = gpus, .uses = uses};
+    struct ledger_ceiling ceilings[CEILINGS * WORLD_GPUS];
+    struct ledger_sample sample = {.begun_ns = play->begun_ns,
+                                   .ended_ns = world->now_ns,
+                                   .gpus = gpus,
+                                   .uses = uses,
+                                   .ceilings = ceilings};
     for (size_t gpu = 0; gpu < world->gpu_count; gpu++) {
         struct source_gpu *room = &play->rooms[gpu];
         source_settle_free(room);
@@ -117,6 +121,12 @@ static void take_sample(struct play *play)
             .free_bytes = room->free_bytes,
             .margin_bytes = 0,
         };
+        for (uint32_t unit = 1; unit <= CEILINGS; unit++) {
+            if (play->ceilings[unit - 1][gpu]) {
+                ceilings[sample.ceiling_count++] =
+                    (struct ledger_ceiling){unit, gpu, units(play, play->ceilings[unit - 1][gpu])};
+            }
+        }
         for (size_t i = 0; i < room->process_count; i++) {
             int program = program_of_pid(play, room->processes[i].pid);
             struct ledger_use *use = &uses[sample.use_count++];
@@ -130,6 +140,7 @@ static void take_sample(struct play *play)
             /* Of the dead the daemon may know no more. */
             if (program >= 0 && (world->programs[program].alive || world_chance(world, 50))) {
                 attribute(play, program, use);
+                use->ceiling = ceiling_of(play, program, gpu);
             }
         }
     }

@@ -18,6 +18,9 @@ static void act(struct play *play)
     if (program < 0 || (what < 12 && !play->calm)) {
         int parent = program >= 0 && world_chance(world, 25) ? program : -1;
         int started = play->calm ? -1 : world_start(world, parent);
+        if (started >= 0 && parent < 0 && world_chance(world, 40)) {
+            world->programs[started].unit = 1 + (uint32_t)world_below(world, CEILINGS);
+        }
         if (started >= 0 && world_chance(world, 80)) {
             ask(play, started);
         }
@@ -156,6 +159,10 @@ bool schedule_play(uint64_t seed, bool verbose, struct tally *tally)
     play->next_key = FIRST_KEY;
     for (size_t gpu = 0; gpu < world->gpu_count; gpu++) {
         world->capacity[gpu] = 4 + world_below(world, 20);
+        for (size_t i = 0; i < CEILINGS; i++) {
+            bool is_there = world_chance(world, 25);
+            play->ceilings[i][gpu] = is_there ? world_below(world, world->capacity[gpu] / 2) : 0;
+        }
     }
     world_show_all(world);
     for (int i = 0; i < STEPS && !play->broken; i++) {

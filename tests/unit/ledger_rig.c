@@ -193,6 +193,8 @@ static int take(struct rig *rig)
         .use_count = rig->use_count,
         .gpus = rig->gpus,
         .uses = rig->uses,
+        .ceiling_count = rig->ceiling_count,
+        .ceilings = rig->ceilings,
     };
     return ledger_take(rig->ledger, &sample, rig->now_ns);
 }

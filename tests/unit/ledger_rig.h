@@ -44,6 +44,8 @@ struct rig {
     size_t gpu_count, use_count;
     struct ledger_gpu gpus[RIG_GPUS];
     struct ledger_use uses[RIG_USES];
+    size_t ceiling_count;
+    struct ledger_ceiling ceilings[RIG_GPUS];
     uint64_t hidden_bytes[RIG_GPUS]; /* used by nobody who is listed */
     uint64_t holders[32];            /* by owner: whose member it is */
     unsigned next_id;

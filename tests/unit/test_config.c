@@ -40,6 +40,7 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->max_leases, 4096);
     assert_int_equal(config->linger_ns, 60 * SECOND);
     assert_int_equal(config->gpu_count, 0);
+    assert_int_equal(config->ceiling_count, 0);
 }
 
 /* ---- What it says ---------------------------------------------------------------------------- */
@@ -102,6 +103,50 @@ static void test_config__sections_may_be_taken_up_again(void **state)
     assert_int_equal(config_margin_for(&config, 0, NULL, NULL).millipercent, 0);
     assert_int_equal(config_margin_for(&config, 1, NULL, NULL).millipercent, 7000);
     config_done(&config);
+}
+
+/* ---- Ceilings -------------------------------------------------------------------------------- */
+
+#define CEILING "[ceiling ollama]\nmatch = unit:ollama\nsize = 18G\n"
+
+static void test_config__ceilings_say_what_is_kept_for_whom(void **state)
+{
+    struct config config =
+        parsed(CEILING "[ceiling b]\nsize = 1.5g\nmatch = command:main.py --listen\n"
+                       "gpu = 0, GPU-5f2c 0000:41:00.0\n");
+    (void)state;
+    assert_int_equal(config.ceiling_count, 2);
+    const struct config_ceiling *all = &config.ceilings[0], *some = &config.ceilings[1];
+    assert_string_equal(all->name, "ollama");
+    assert_string_equal(all->match.text, "unit:ollama");
+    assert_int_equal(all->size_bytes, 18 * GIB);
+    assert_int_equal(all->line, 1);
+    assert_true(config_ceiling_is_on(all, 7, NULL, NULL));
+    assert_string_equal(some->match.value, "main.py --listen");
+    assert_int_equal(some->size_bytes, 3 * GIB / 2);
+    assert_true(config_ceiling_is_on(some, 0, "GPU-1", "0000:01:00.0"));
+    assert_true(config_ceiling_is_on(some, 1, "GPU-5f2c31a0", NULL));
+    assert_true(config_ceiling_is_on(some, 1, "GPU-1", "0000:41:00.0"));
+    assert_false(config_ceiling_is_on(some, 1, "GPU-1", "0000:01:00.0"));
+    config_done(&config);
+}
+
+static void test_config__so_many_ceilings_and_no_more(void **state)
+{
+    char text[8192], problem[CONFIG_PROBLEM_MAX];
+    struct config config = {.max_leases = 77};
+    size_t length = 0;
+    (void)state;
+    for (int i = 0; i <= CONFIG_CEILINGS_MAX; i++) {
+        length += (size_t)snprintf(text + length, sizeof(text) - length,
+                                   "[ceiling n%d]\nmatch = user:u%d\nsize = 1G\n", i, i);
+        int r = parse(text, &config, problem);
+        assert_int_equal(r, i < CONFIG_CEILINGS_MAX ? 0 : -EINVAL);
+        if (r == 0) {
+            config_done(&config);
+        }
+    }
+    assert_string_equal(problem, "x.conf:193: there are more than 64 ceilings");
 }
 
 /* ---- Margins --------------------------------------------------------------------------------- */
@@ -182,7 +227,8 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
     static const struct {
         const char *text, *problem;
     } cases[] = {
-        {"margin = 2G", "x.conf:1: 'margin' stands before any section: [daemon] or [gpu SEL]"},
+        {"margin = 2G", "x.conf:1: 'margin' stands before any section: [daemon], [gpu SEL] "
+                        "or [ceiling NAME]"},
         {"\n[daemon]\n\nmargn = 2G\nmore = 1",
          "x.conf:4: [daemon] has no setting 'margn': it has margin, lease_group, admin_group, "
          "max_waiters, max_leases, linger"},
@@ -217,7 +263,8 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nlinger = soon",
          "x.conf:2: linger cannot be 'soon': it is a duration such as 60s, 5m or 1h"},
         {"[daemons]\n",
-         "x.conf:1: there is no section [daemons]: there are [daemon] and [gpu SEL]"},
+         "x.conf:1: there is no section [daemons]: there are [daemon], [gpu SEL] and "
+         "[ceiling NAME]"},
         {"[]", "x.conf:1: there is no section []"},
         {"[gpu]", "x.conf:1: there is no section [gpu]"},
         {"[gpu0]", "x.conf:1: there is no section [gpu0]"},
@@ -238,6 +285,29 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nmargin\n[nonsense]",
          "x.conf:2: this is no section, no setting (NAME = VALUE) and no comment"},
         {"[daemon]\nmargin", "x.conf:2: this is no section"},
+        {"[ceiling]", "x.conf:1: there is no section [ceiling]"},
+        {"[ceiling ]", "x.conf:1: '' is no name: it is 1 to 32 characters without blanks"},
+        {"[ceiling a b]", "x.conf:1: 'a b' is no name"},
+        {"[ceiling x]\nmatch = unit:x\n[daemon]\n",
+         "x.conf:1: [ceiling x] has no size: a ceiling needs match = unit:NAME (or another) and "
+         "size = N"},
+        {"\n[ceiling x]\nsize = 1G\n", "x.conf:2: [ceiling x] has no match"},
+        {CEILING "[ceiling ollama]\n", "x.conf:4: there is a ceiling ollama in line 1 already"},
+        {CEILING "size = 2G", "x.conf:4: size is set in line 3 already"},
+        {CEILING "margin = 2G",
+         "x.conf:4: [ceiling ollama] has no setting 'margin': it has match, size, gpu"},
+        {CEILING "gpu = 0 first", "x.conf:4: gpu cannot be '0 first': it is one or more GPUs"},
+        {CEILING "gpu =", "x.conf:4: gpu cannot be ''"},
+        {CEILING "gpu = 5f2c31a05f2c31a05f2c31a05f2c31a05f2c31a05f2c31a0", "gpu cannot be"},
+        {"[ceiling x]\nmatch = ollama",
+         "x.conf:2: match cannot be 'ollama': it is unit:NAME, container:ID, user:NAME, name:NAME "
+         "or command:TEXT"},
+        {"[ceiling x]\nmatch = user:", "x.conf:2: match cannot be 'user:'"},
+        {"[ceiling x]\nmatch = pid:1", "x.conf:2: match cannot be 'pid:1'"},
+        {"[ceiling x]\nmatch = unit:a b", "x.conf:2: match cannot be 'unit:a b'"},
+        {"[ceiling x]\nsize = 0", "x.conf:2: size cannot be '0': it is a size such as 18G"},
+        {"[ceiling x]\nsize = 10%", "x.conf:2: size cannot be '10%'"},
+        {"[ceiling x]\nsize = 2000T", "x.conf:2: size cannot be '2000T'"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -334,9 +404,8 @@ static void test_config__the_example_is_true(void **state)
     assert_int_equal(parse(text, &config, problem), 0);
     assert_int_equal(config.gpu_count, 3);
     assert_int_equal(config_margin_for(&config, 0, NULL, NULL).bytes, 2 * GIB);
+    assert_int_equal(config.ceiling_count, 1);
     config_done(&config);
-    config.gpu_count = 0;
-    config.gpus = NULL;
     assert_defaults(&config);
 }
 
@@ -348,7 +417,7 @@ static void test_config__without_memory_nothing_changes(void **state)
     unsigned n = 0;
     bool happened = true;
     (void)state;
-    fake_root_text(root, "/vram.conf", "[gpu 0]\nmargin = 1G\n[gpu 1]\nmargin = 1G\n");
+    fake_root_text(root, "/vram.conf", "[gpu 0]\nmargin = 1G\n[gpu 1]\nmargin = 1G\n" CEILING);
     while (happened) {
         struct config config = {.max_leases = 77};
         char problem[CONFIG_PROBLEM_MAX] = "";
@@ -363,7 +432,7 @@ static void test_config__without_memory_nothing_changes(void **state)
             config_done(&config);
         }
     }
-    assert_true(n >= 4);
+    assert_true(n >= 5);
     fake_root_remove(root);
 }
 
@@ -374,6 +443,8 @@ int main(void)
         TEST(test_config__says_everything),
         TEST(test_config__groups_may_be_nobody),
         TEST(test_config__sections_may_be_taken_up_again),
+        TEST(test_config__ceilings_say_what_is_kept_for_whom),
+        TEST(test_config__so_many_ceilings_and_no_more),
         TEST(test_config__gpus_have_margins_of_their_own),
         TEST(test_config__the_last_section_counts),
         TEST(test_config__instances_have_their_cards_margin),

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/config_tables.h"
+
+#include "common/gpu_name.h"
+#include "common/size.h"
+#include "common/text.h"
+#include "daemon/config.h"
+#include <errno.h>
+#include <string.h>
+
+#define NUMBER_MAX 65536
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+static int read_margin(const char *value, void *to)
+{
+    struct config_margin *margin = to;
+    return margin_parse(value, &margin->bytes, &margin->millipercent);
+}
+
+static int read_group(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_GROUP_MAX || value[0] == '-' || value[strcspn(value, " \t:,/")]) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, CONFIG_GROUP_MAX, value);
+    return 0;
+}
+
+static int read_number(const char *value, void *to)
+{
+    uint32_t number = 0;
+    for (const char *at = value; *at; at++) {
+        if (*at < '0' || *at > '9' || number > NUMBER_MAX) {
+            return -EINVAL;
+        }
+        number = number * 10 + (uint32_t)(*at - '0');
+    }
+    if (number < 1 || number > NUMBER_MAX) {
+        return -ERANGE;
+    }
+    *(uint32_t *)to = number;
+    return 0;
+}
+
+static int read_duration(const char *value, void *to)
+{
+    return duration_parse(value, to);
+}
+
+static int read_listen(const char *value, void *to)
+{
+    struct gate_address address;
+    if (value[0] && (strlen(value) >= GATE_TEXT_MAX || gate_parse_address(value, &address) < 0)) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, GATE_TEXT_MAX, value);
+    return 0;
+}
+
+static int read_path(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_PATH_MAX || (value[0] && value[0] != '/')) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, CONFIG_PATH_MAX, value);
+    return 0;
+}
+
+static int read_hosts(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_HOSTS_MAX || !gate_are_hosts(value)) {
+        return -EINVAL;
+    }
+    (void)text_copy(to, CONFIG_HOSTS_MAX, value);
+    return 0;
+}
+
+static int read_size(const char *value, void *to)
+{
+    uint64_t bytes;
+    int r = size_parse(value, &bytes, NULL);
+    if (r == 0 && bytes > CONFIG_SIZE_MAX) {
+        return -ERANGE;
+    }
+    if (r == 0) {
+        *(uint64_t *)to = bytes;
+    }
+    return r;
+}
+
+static int read_match(const char *value, void *to)
+{
+    return match_parse(value, to);
+}
+
+/* Selectors with blanks between them. */
+static int read_gpus(const char *value, void *to)
+{
+    char selector[CONFIG_SELECTOR_MAX];
+    if (!value[0] || strlen(value) >= CONFIG_GPUS_MAX) {
+        return -EINVAL;
+    }
+    for (const char *rest = value; config_next_selector(&rest, selector);) {
+        if (!config_is_selector(selector)) {
+            return -EINVAL;
+        }
+    }
+    (void)text_copy(to, CONFIG_GPUS_MAX, value);
+    return 0;
+}
+
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+#define MARGINS "a size such as 1024M, or a part such as 5%"
+#define GROUPS "a group's name, or nothing"
+#define NUMBERS "a number from 1 to 65536"
+
+static const struct config_setting of_daemon[] = {
+    {"margin", read_margin, offsetof(struct config, margin), MARGINS},
+    {"lease_group", read_group, offsetof(struct config, lease_group), GROUPS},
+    {"admin_group", read_group, offsetof(struct config, admin_group), GROUPS},
+    {"max_waiters", read_number, offsetof(struct config, max_waiters), NUMBERS},
+    {"max_leases", read_number, offsetof(struct config, max_leases), NUMBERS},
+    {"linger", read_duration, offsetof(struct config, linger_ns),
+     "a duration such as 60s, 5m or 1h"},
+    {"listen", read_listen, offsetof(struct config, listen),
+     "an address and a port such as 127.0.0.1:9464, or nothing"},
+    {"token_file", read_path, offsetof(struct config, token_file), "an absolute path, or nothing"},
+    {"public_host", read_hosts, offsetof(struct config, public_host),
+     "names of this machine with blanks between them"},
+};
+
+static const struct config_setting of_gpu[] = {
+    {"margin", read_margin, offsetof(struct config_gpu, margin), MARGINS},
+};
+
+static const struct config_setting of_ceiling[] = {
+    {"match", read_match, offsetof(struct config_ceiling, match),
+     "unit:NAME, container:ID, user:NAME, name:NAME or command:TEXT"},
+    {"size", read_size, offsetof(struct config_ceiling, size_bytes), "a size such as 18G"},
+    {"gpu", read_gpus, offsetof(struct config_ceiling, gpus),
+     "one or more GPUs with blanks between them, each an index, a UUID or the beginning of it, or "
+     "a PCI address"},
+};
+
+#define TABLE(settings)                                                                            \
+    {                                                                                              \
+        (settings), ARRAY_LENGTH(settings)                                                         \
+    }
+
+const struct config_table config_tables[SECTION_COUNT] = {
+    [SECTION_DAEMON] = TABLE(of_daemon),
+    [SECTION_GPU] = TABLE(of_gpu),
+    [SECTION_CEILING] = TABLE(of_ceiling),
+};
+
+_Static_assert(ARRAY_LENGTH(of_daemon) <= CONFIG_SETTINGS_MAX &&
+                   ARRAY_LENGTH(of_ceiling) <= CONFIG_SETTINGS_MAX,
+               "every setting has a line");
