@@ -7,6 +7,7 @@
 #include "cli/telling.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* From this width on a terminal has room for all columns. */
 enum { ID_SHOWN = 8, UUID_SHOWN = 12, WIDE = 110 };
@@ -134,6 +135,21 @@ static void add_since(struct table *table, const struct lease_view *view, const 
 {
     const struct vram_lease *lease = row;
     add_age(table, view, lease->since_ns);
+}
+
+/* "5 min", or "5 min, idle". */
+static void add_end(struct table *table, const struct lease_view *view, const void *row)
+{
+    const struct vram_lease *lease = row;
+    struct buf text CLEANUP(buf_done) = BUF_INIT;
+    char age[FIGURE_MAX];
+    if (lease->until && lease->until_ns != VRAM_UNKNOWN) {
+        uint64_t left_ns = lease->until_ns > view->now_ns ? lease->until_ns - view->now_ns : 0;
+        bool is_idle = lease->ends && strcmp(lease->ends, "idle") == 0;
+        buf_format(&text, "%s%s", figure_age(left_ns / 1000000, age), is_idle ? ", idle" : "");
+    }
+    table_cell(table, text.data);
+    table->failed = table->failed || text.failed;
 }
 
 static void add_state(struct table *table, const struct lease_view *view, const void *row)
@@ -291,6 +307,7 @@ static const struct column lease_columns[] = {
     {{"HELD", TABLE_RIGHT}, false, add_held},
     {{"OUTSTANDING", TABLE_RIGHT}, false, add_outstanding},
     {{"AGE", TABLE_RIGHT}, true, add_since},
+    {{"ENDS IN", TABLE_RIGHT}, false, add_end},
     {{"STATE", 0}, false, add_state},
     {{"MEMBERS", TABLE_FLEXIBLE}, false, add_members},
 };

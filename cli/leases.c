@@ -56,6 +56,14 @@ static void note_rest(const struct lease_view *view)
         cli_note(view->cli, "no lease is granted at present%s%s", daemon->message ? ": " : "",
                  daemon->message ? daemon->message : "");
     }
+    for (size_t i = 0; view->snapshot && i < vram_snapshot_gpu_count(view->snapshot); i++) {
+        const struct vram_gpu *gpu = vram_snapshot_gpu(view->snapshot, i);
+        char label[GPU_LABEL_MAX];
+        if (gpu->drained) {
+            cli_note(view->cli, "GPU %s is drained: no new lease is granted there",
+                     session_gpu_label(gpu, label));
+        }
+    }
     if (vram_lease_list_count(view->list) + vram_lease_list_waiter_count(view->list) == 0) {
         cli_note(view->cli, "nothing is leased and nobody waits");
     }
@@ -121,8 +129,7 @@ static int print(struct lease_view *view)
     }
     (void)clock_gettime(CLOCK_REALTIME, &now);
     view->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    if (view->list &&
-        vram_lease_list_count(view->list) + vram_lease_list_ceiling_count(view->list) > 0) {
+    if (view->list) {
         /* Without it GPUs are shown by UUID and members by pid: no reason to show nothing. */
         (void)!vram_snapshot_wait(view->cli->vram, VRAM_TAKE_PROCESSES | VRAM_TAKE_COMMANDS, 0, 0,
                                   &view->snapshot);

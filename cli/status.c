@@ -229,6 +229,14 @@ static void add_remarks(const struct view *view, const struct vram_gpu *gpu)
     }
 }
 
+static void add_drained(const struct view *view, const struct vram_gpu *gpu)
+{
+    if (gpu->drained) {
+        add_remark(view, STYLE_WARN,
+                   "drained: no new lease is granted here; `vram undrain` ends it");
+    }
+}
+
 /* What of the outstanding memory no lease has. */
 static void add_ceilings(const struct view *view, const struct vram_gpu *gpu)
 {
@@ -292,6 +300,7 @@ static void add_gpu(const struct view *view, const struct vram_gpu *gpu)
     }
     add_remarks(view, gpu);
     if (has_figures(gpu)) {
+        add_drained(view, gpu);
         add_ceilings(view, gpu);
         add_processes(view, gpu);
     }

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define SHOWN_MAX 64 /* bytes of what is wrong that are quoted */
-#define SECTIONS "[daemon], [gpu SEL] and [ceiling NAME]"
-#define SECTIONS_OR "[daemon], [gpu SEL] or [ceiling NAME]"
+#define SECTIONS "[daemon], [gpu SEL], [ceiling NAME], [users] and [user NAME]"
+#define SECTIONS_OR "[daemon], [gpu SEL], [ceiling NAME], [users] or [user NAME]"
 
 /* A text on its way through the parser of INI files, which asks for its lines and hands on names and values. */
 struct reading {
@@ -31,6 +31,7 @@ struct reading {
     bool awaits_setting;   /* the line is neither empty nor a comment nor a section's */
     /* The lines of its settings, in the order of their table; 0: not set. [daemon] can be taken up again. */
     unsigned set_at[CONFIG_SETTINGS_MAX], daemon_set_at[CONFIG_SETTINGS_MAX];
+    unsigned users_at; /* the line of [users]; 0: it is not there */
     struct config config;
     int result;
     char *problem;
@@ -214,6 +215,44 @@ static int add_ceiling(struct reading *reading, const char *name)
     return 0;
 }
 
+static const struct config_limits no_limits = {UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+
+static int add_user(struct reading *reading, const char *name)
+{
+    char shown[SHOWN_MAX];
+    struct config *config = &reading->config;
+    if (!is_plain_name(name)) {
+        return complain(reading, "'%s' is no user: it is a name or a number", quote(name, shown));
+    }
+    for (size_t i = 0; i < config->user_count; i++) {
+        if (strcmp(config->users[i].name, name) == 0) {
+            return complain(reading, "user %s has limits in line %u already", name,
+                            config->users[i].line);
+        }
+    }
+    struct config_user *user =
+        make_room(reading, (void **)(void *)&config->users, config->user_count, sizeof(*user));
+    if (!user) {
+        return -ENOMEM;
+    }
+    config->user_count++;
+    user->line = reading->line;
+    user->limits = no_limits;
+    (void)text_copy(user->name, sizeof(user->name), name);
+    reading->into = (char *)&user->limits;
+    return 0;
+}
+
+static int enter_users(struct reading *reading)
+{
+    if (reading->users_at) {
+        return complain(reading, "there is [users] in line %u already", reading->users_at);
+    }
+    reading->users_at = reading->line;
+    reading->into = (char *)&reading->config.limits;
+    return 0;
+}
+
 /* Whether the section that ends here says all that it must. */
 static int leave_section(struct reading *reading)
 {
@@ -233,6 +272,7 @@ static enum config_section find_section(const char *name, const char **ret_rest)
     static const char *const kinds[SECTION_COUNT] = {
         [SECTION_GPU] = "gpu ",
         [SECTION_CEILING] = "ceiling ",
+        [SECTION_USER] = "user ",
     };
     *ret_rest = "";
     for (int i = 0; i < SECTION_COUNT; i++) {
@@ -242,7 +282,9 @@ static enum config_section find_section(const char *name, const char **ret_rest)
             return (enum config_section)i;
         }
     }
-    return strcmp(name, "daemon") == 0 ? SECTION_DAEMON : SECTION_NONE;
+    return strcmp(name, "daemon") == 0  ? SECTION_DAEMON
+           : strcmp(name, "users") == 0 ? SECTION_USERS
+                                        : SECTION_NONE;
 }
 
 /* "[NAME]" and nothing but a comment behind it. */
@@ -270,6 +312,8 @@ static int enter_section(struct reading *reading, const char *line)
     (void)quote(name, reading->title);
     return section == SECTION_GPU       ? add_gpu(reading, rest)
            : section == SECTION_CEILING ? add_ceiling(reading, rest)
+           : section == SECTION_USER    ? add_user(reading, rest)
+           : section == SECTION_USERS   ? enter_users(reading)
                                         : 0;
 }
 
@@ -334,6 +378,8 @@ void config_init(struct config *config)
         .max_waiters = 4096,
         .max_leases = 4096,
         .linger_ns = 60 * UINT64_C(1000000000),
+        .idle_notice_ns = 300 * UINT64_C(1000000000),
+        .limits = no_limits,
     };
 }
 
@@ -341,9 +387,11 @@ void config_done(struct config *config)
 {
     free(config->gpus);
     free(config->ceilings);
+    free(config->users);
     config->gpus = NULL;
     config->ceilings = NULL;
-    config->gpu_count = config->ceiling_count = 0;
+    config->users = NULL;
+    config->gpu_count = config->ceiling_count = config->user_count = 0;
 }
 
 int config_parse(const char *name, const char *text, size_t length, struct config *ret_config,
@@ -403,6 +451,33 @@ int config_load(const char *path, struct config *ret_config, char problem[CONFIG
     }
     free(text);
     return r;
+}
+
+/* ---- Users ----------------------------------------------------------------------------------- */
+
+static uint32_t said(uint32_t own, uint32_t others)
+{
+    return own == UINT32_MAX ? others : own;
+}
+
+struct config_limits config_limits_for(const struct config *config, uint32_t uid, const char *name)
+{
+    struct config_limits limits = uid == 0 ? no_limits : config->limits;
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%u", (unsigned)uid);
+    for (size_t i = 0; i < config->user_count; i++) {
+        const struct config_user *user = &config->users[i];
+        if (strcmp(user->name, name) == 0 || strcmp(user->name, number) == 0) {
+            const struct config_limits *own = &user->limits;
+            return (struct config_limits){
+                .bytes = own->bytes == UINT64_MAX ? limits.bytes : own->bytes,
+                .gpus = said(own->gpus, limits.gpus),
+                .leases = said(own->leases, limits.leases),
+                .waiters = said(own->waiters, limits.waiters),
+            };
+        }
+    }
+    return limits;
 }
 
 /* ---- Margins --------------------------------------------------------------------------------- */

@@ -3,8 +3,11 @@
  * The daemon's configuration: an INI file (packaging/vram.conf shows one) that is read strictly. What it does not know
  * is an error with its place, for a setting that is misspelt must not be one that is not obeyed.
  *
- *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, listen, token_file, public_host
+ *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, listen, token_file, public_host, idle_after,
+ *                    idle_notice
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
+ *     [users]        memory, gpus, leases, waiters: what a user may have at once
+ *     [user NAME]    the same for one
  *     [ceiling NAME] match, size, gpu: room that is kept for programs that never ask
  */
 #ifndef VRAM_DAEMON_CONFIG_H
@@ -41,6 +44,18 @@ struct config_gpu {
     unsigned line; /* where it is set; 0: its section sets none */
 };
 
+/* What a user may have at once. UINT64_MAX, UINT32_MAX: nothing is said of it. */
+struct config_limits {
+    uint64_t bytes; /* of its leases, on all GPUs together */
+    uint32_t gpus, leases, waiters;
+};
+
+struct config_user {
+    char name[CONFIG_NAME_MAX]; /* or number */
+    struct config_limits limits;
+    unsigned line;
+};
+
 /* Room that is kept for programs that never ask. */
 struct config_ceiling {
     char name[CONFIG_NAME_MAX];
@@ -64,6 +79,11 @@ struct config {
         [CONFIG_HOSTS_MAX];  /* names of this machine besides localhost, with blanks between */
     struct config_gpu *gpus; /* in the order of the file */
     size_t gpu_count;
+    uint64_t idle_after_ns;      /* leases that hold nothing for so long are ended: 0; none are */
+    uint64_t idle_notice_ns;     /* so long after they were told: 5 min */
+    struct config_limits limits; /* of every user but root: none */
+    struct config_user *users;
+    size_t user_count;
     struct config_ceiling
         *ceilings; /* in the order of the file: of several for a process the first counts */
     size_t ceiling_count;
@@ -84,6 +104,9 @@ MUST_CHECK int config_load(const char *path, struct config *ret_config,
 /* The same of a text; `name` is what problems call it. */
 MUST_CHECK int config_parse(const char *name, const char *text, size_t length,
                             struct config *ret_config, char problem[CONFIG_PROBLEM_MAX]);
+
+/* What a user may have: what its own section says, and for the rest what [users] says, which does not mean root. */
+struct config_limits config_limits_for(const struct config *config, uint32_t uid, const char *name);
 
 /* Whether the text has the form of a GPU's name; whether this one means that GPU. `uuid` and `pci` may be NULL. */
 bool config_is_selector(const char *text);

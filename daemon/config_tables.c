@@ -127,6 +127,10 @@ static const struct config_setting of_daemon[] = {
     {"listen", read_listen, offsetof(struct config, listen),
      "an address and a port such as 127.0.0.1:9464, or nothing"},
     {"token_file", read_path, offsetof(struct config, token_file), "an absolute path, or nothing"},
+    {"idle_after", read_duration, offsetof(struct config, idle_after_ns),
+     "a duration such as 30m, or 0"},
+    {"idle_notice", read_duration, offsetof(struct config, idle_notice_ns),
+     "a duration such as 5m"},
     {"public_host", read_hosts, offsetof(struct config, public_host),
      "names of this machine with blanks between them"},
 };
@@ -144,15 +148,22 @@ static const struct config_setting of_ceiling[] = {
      "a PCI address"},
 };
 
+static const struct config_setting of_user[] = {
+    {"memory", read_size, offsetof(struct config_limits, bytes), "a size such as 48G"},
+    {"gpus", read_number, offsetof(struct config_limits, gpus), NUMBERS},
+    {"leases", read_number, offsetof(struct config_limits, leases), NUMBERS},
+    {"waiters", read_number, offsetof(struct config_limits, waiters), NUMBERS},
+};
+
 #define TABLE(settings)                                                                            \
     {                                                                                              \
         (settings), ARRAY_LENGTH(settings)                                                         \
     }
 
 const struct config_table config_tables[SECTION_COUNT] = {
-    [SECTION_DAEMON] = TABLE(of_daemon),
-    [SECTION_GPU] = TABLE(of_gpu),
-    [SECTION_CEILING] = TABLE(of_ceiling),
+    [SECTION_DAEMON] = TABLE(of_daemon),   [SECTION_GPU] = TABLE(of_gpu),
+    [SECTION_CEILING] = TABLE(of_ceiling), [SECTION_USERS] = TABLE(of_user),
+    [SECTION_USER] = TABLE(of_user),
 };
 
 _Static_assert(ARRAY_LENGTH(of_daemon) <= CONFIG_SETTINGS_MAX &&

@@ -10,6 +10,8 @@ enum config_section {
     SECTION_DAEMON,
     SECTION_GPU,     /* GPU settings of struct config_gpu */
     SECTION_CEILING, /* struct config_ceiling */
+    SECTION_USERS,   /* struct config_limits of everybody */
+    SECTION_USER,    /* struct config_limits of struct config_user */
     SECTION_COUNT,
 };
 

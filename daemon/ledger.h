@@ -35,11 +35,12 @@
 #define LEDGER_UUID_MAX 96 /* as a source has them */
 #define LEDGER_NAME_MAX 64
 #define LEDGER_CEILINGS 64 /* how many ceilings there may be */
-#define LEDGER_PASSES 8    /* how often later requests may pass one that cannot run */
+#define LEDGER_PASSES 8    /* how often later requests may pass a user's first that cannot run */
 #define LEDGER_NEVER UINT64_MAX
 
-#define LEDGER_GRACE_NS ((uint64_t)3000000000) /* for waiters to return after a restart */
-#define LEDGER_DOUBT_NS ((uint64_t)2000000000) /* growth within this is doubt */
+#define LEDGER_NOTICE_NS ((uint64_t)60000000000) /* how long before its end a lease is told of it */
+#define LEDGER_GRACE_NS ((uint64_t)3000000000)   /* for waiters to return after a restart */
+#define LEDGER_DOUBT_NS ((uint64_t)2000000000)   /* growth within this is doubt */
 #define LEDGER_DOUBT_MAX_NS ((uint64_t)10000000000)
 #define LEDGER_DOUBT_BYTES ((uint64_t)64 << 20)
 #define LEDGER_PROOF_NS                                                                            \
@@ -58,6 +59,7 @@ struct ledger_gpu {
     bool usable;      /* neither lost nor forbidden */
     bool current;     /* it answered for this sample */
     bool uses_known;  /* its process list could be read */
+    bool drained;     /* nothing new is to be promised there */
     uint64_t total_bytes, reserved_bytes, free_bytes;
     uint64_t margin_bytes; /* the daemon's own for it */
 };
@@ -95,6 +97,7 @@ struct ledger_sample {
 struct ledger_request {
     char id[LEDGER_ID_MAX];
     uint64_t owner; /* who will hold it */
+    uint32_t user;  /* whose it is: users take turns, and have limits */
     uint64_t size_bytes;
     uint32_t gpu_count;
     uint64_t margin_bytes;         /* VRAM_UNKNOWN: the daemon's */
@@ -136,7 +139,10 @@ struct ledger_lease {
     const char *id;
     uint64_t owner, holder; /* of its owner, as holder() said when either got its first lease */
     uint64_t size_bytes;
+    uint32_t user;
     uint64_t until_ns;
+    uint64_t
+        idle_until_ns; /* when it is ended for holding nothing; LEDGER_NEVER: it is not about to be */
     bool filled;
     uint32_t state; /* enum ledger_state */
     size_t gpu_count;
@@ -150,6 +156,20 @@ enum ledger_reason {
     LEDGER_FOR_QUIET = 3,  /* a process without a lease is growing */
     LEDGER_FOR_RETURN = 4, /* after a restart: others may still return to their places */
     LEDGER_FOR_GPU = 5,    /* no candidate tells its figures */
+    LEDGER_FOR_LIMIT = 6,  /* its user has as much as it may have */
+    LEDGER_FOR_DRAIN = 7,  /* nothing new is promised on its candidates */
+};
+
+/* What a user may have at once. UINT64_MAX, UINT32_MAX: as much as there is. */
+struct ledger_limits {
+    uint64_t bytes; /* on all GPUs together */
+    uint32_t gpus, leases;
+};
+
+/* What a user has. */
+struct ledger_tally {
+    uint64_t bytes;
+    uint32_t gpus, leases, waiters;
 };
 
 struct ledger_waiter {
@@ -157,7 +177,8 @@ struct ledger_waiter {
     uint64_t owner;
     uint64_t size_bytes;
     uint32_t gpu_count;
-    bool absent;            /* known from before a restart and not back yet */
+    bool absent; /* known from before a restart and not back yet */
+    uint32_t user;
     size_t position;        /* among those whose GPUs overlap; from 1 */
     uint32_t reason;        /* enum ledger_reason */
     const char *uuid;       /* the candidate nearest to having room; NULL: none */
@@ -178,6 +199,7 @@ enum ledger_end {
     LEDGER_RELEASED = 0,
     LEDGER_OWNER_GONE = 1, /* and no member holds memory */
     LEDGER_EXPIRED = 2,
+    LEDGER_IDLE = 3, /* it held nothing for too long */
 };
 
 enum ledger_verdict {
@@ -204,6 +226,10 @@ struct ledger_ops {
                    const struct ledger_sum *sum);
     /* A lease has ended. */
     void (*ended)(void *data, const char *id, uint32_t why);
+    /* What a user may have now. NULL: nobody has limits. */
+    struct ledger_limits (*limits)(void *data, uint32_t user);
+    /* A lease will end by itself: in LEDGER_NOTICE_NS by its time, or for being idle. Or it is not idle any more. */
+    void (*notice)(void *data, const struct ledger_lease *lease);
     /* An owner's base has changed, other than by a first grant. */
     void (*base)(void *data, uint64_t owner, const char *uuid, int64_t base_bytes);
     /* A lease's state has changed; of SQUEEZED with who did it most likely, pid 0 where nobody can be named. */
@@ -244,7 +270,8 @@ MUST_CHECK int ledger_shrink(struct ledger *ledger, const char *id, uint64_t siz
 /* The owner has allocated all it will. -ENOENT. */
 MUST_CHECK int ledger_fill(struct ledger *ledger, const char *id, uint64_t now_ns);
 /* -ENOENT. LEDGER_NEVER: as its holders. */
-MUST_CHECK int ledger_until(struct ledger *ledger, const char *id, uint64_t until_ns);
+MUST_CHECK int ledger_until(struct ledger *ledger, const char *id, uint64_t until_ns,
+                            uint64_t now_ns);
 
 /* The owner's leases stand for the processes of these ceilings (bit 0: number 1), besides those that its members are seen
  * to be of. Nothing where the owner has neither lease nor request. */
@@ -252,6 +279,9 @@ void ledger_put_under(struct ledger *ledger, uint64_t owner, uint64_t ceilings);
 
 /* Numbers mean other ceilings from now on: none is known until the next sample, and nobody stands for any. */
 void ledger_forget_ceilings(struct ledger *ledger);
+
+/* Leases that hold nothing for `after_ns` are told that they end, and end `notice_ns` later if they still do. 0: none. */
+void ledger_end_idle(struct ledger *ledger, uint64_t after_ns, uint64_t notice_ns);
 
 /* Ends a lease, or takes a request back, without answering it. Returns 1: a lease ended; 0: a request; -ENOENT. */
 int ledger_end(struct ledger *ledger, const char *id, uint64_t now_ns);
@@ -283,6 +313,9 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i);
 /* -1: none. Of a beginning of an id: -2 where several begin so. */
 int ledger_find_lease(const struct ledger *ledger, const char *id);
 int ledger_find_waiter(const struct ledger *ledger, const char *id);
+
+/* What a user has, and how many of its requests wait. */
+struct ledger_tally ledger_tally_of(const struct ledger *ledger, uint32_t user);
 
 /* All that is outstanding in this GPU's memory; what of it is one owner's, and of those around it. */
 uint64_t ledger_outstanding(const struct ledger *ledger, const char *uuid);

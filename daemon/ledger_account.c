@@ -35,6 +35,7 @@ struct lease *lease_new(const char *id, size_t gpu_count)
         return lease_free(lease);
     }
     lease->gpu_count = gpu_count;
+    lease->notice_ns = lease->idle_until_ns = LEDGER_NEVER;
     (void)text_copy(lease->id, sizeof(lease->id), id);
     return lease;
 }
@@ -42,6 +43,9 @@ struct lease *lease_new(const char *id, size_t gpu_count)
 struct lease *lease_free(struct lease *lease)
 {
     if (lease) {
+        if (lease->user) {
+            user_leave(lease->user);
+        }
         free(lease->gpus);
         free(lease->shares);
         free(lease);

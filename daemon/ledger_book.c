@@ -14,6 +14,7 @@ static void take_figures(struct gpu *gpu, const struct ledger_gpu *from)
     gpu->usable = from->usable;
     gpu->current = from->current;
     gpu->uses_known = from->uses_known;
+    gpu->drained = from->drained;
     gpu->total_bytes = ledger_believed(from->total_bytes);
     gpu->reserved_bytes = ledger_believed(from->reserved_bytes);
     gpu->free_bytes = ledger_believed(from->free_bytes);
@@ -505,6 +506,7 @@ int ledger_book(struct ledger *ledger, const struct ledger_sample *sample)
             ledger->owners[i].looked_at |= ledger->owners[i].ended_ns <= sample->begun_ns;
         }
         judge_leases(ledger, sample);
+        ledger_watch_idle(ledger, sample->ended_ns);
     }
     return r;
 }

@@ -7,7 +7,9 @@
  *   ledger_ceiling.c  room kept for programs that never ask
  *   ledger_look.c   what can be looked at
  *   ledger_book.c   taking a sample in: figures, what members use, who grows, who holds on
- *   ledger_queue.c  the order of the queue, and granting
+ *   ledger_queue.c  going through the queue, and granting
+ *   ledger_turn.c   the order of the queue: whose turn it is, and who was passed over; what users have and may have
+ *   ledger_idle.c   leases that hold nothing
  *
  * GPUs are numbers in the ledger's own table, which only grows. GPUs that share a memory have the same `memory`,
  * the number of the first of them; accounts are kept by memory.
@@ -26,7 +28,7 @@ struct gpu_set {
 struct gpu {
     char uuid[LEDGER_UUID_MAX];
     size_t memory;
-    bool usable, current, uses_known;
+    bool usable, current, uses_known, drained;
     uint64_t total_bytes, reserved_bytes, free_bytes, margin_bytes;
     /* Of a memory, kept at its first GPU: */
     uint64_t outstanding_bytes; /* of all owners and ceilings; kept up to date by ledger_sum_up() */
@@ -66,9 +68,26 @@ struct owner {
     struct account *accounts;
 };
 
+/* Whoever has, or had not long ago, leases or requests. */
+struct user {
+    uint32_t id;
+    size_t references;   /* leases and requests */
+    uint64_t last_grant; /* the number of the last grant to it; 0: none that is remembered */
+    uint64_t bytes;      /* of its leases; what follows is reckoned anew for each pass */
+    uint32_t leases;
+    struct gpu_set gpus;
+    uint64_t asked_bytes; /* of its requests that were looked at so far */
+    bool passed;          /* one of its requests was, by the grant that is counted */
+    bool promoted;
+};
+
 struct lease {
     char id[LEDGER_ID_MAX];
+    struct user *user;
     uint64_t owner, size_bytes, until_ns;
+    uint64_t notice_ns;     /* when its end is to be told; LEDGER_NEVER: it was, or needs not be */
+    uint64_t idle_since_ns; /* since when it holds nothing; 0: it does, or that is not known */
+    uint64_t idle_until_ns;
     bool filled;
     uint32_t state;
     size_t gpu_count;
@@ -79,6 +98,12 @@ struct lease {
 struct waiter {
     char id[LEDGER_ID_MAX];
     char grows[LEDGER_ID_MAX]; /* the lease that is to grow; "": a new one */
+    struct user *user;
+    uint64_t seq;  /* the order of arrival */
+    size_t place;  /* in the queue, while it is gone through */
+    size_t rank;   /* its turn in the last pass; SIZE_MAX: there was none yet */
+    uint64_t tag;  /* what its user would have, were all before it granted */
+    bool promoted; /* it, or one that its user asked for later, was passed over often enough */
     uint64_t owner, size_bytes, margin_bytes;
     uint32_t margin_millipercent, gpu_count;
     bool any_gpu; /* all that there are, also those seen later */
@@ -124,6 +149,10 @@ struct ledger {
     struct lease **leases;
     size_t waiter_count, waiter_room;
     struct waiter **waiters;
+    size_t user_count, user_room;
+    struct user **users;
+    uint64_t arrivals, grants; /* how many there were */
+    uint64_t idle_after_ns, idle_notice_ns;
     size_t *places; /* of the last sample's GPUs in `gpus`, or NO_GPU */
     size_t ceiling_count;
     struct ceiling *ceilings;
@@ -137,6 +166,12 @@ struct ledger {
 static inline uint64_t ledger_believed(uint64_t bytes)
 {
     return bytes <= (uint64_t)1 << 50 ? bytes : VRAM_UNKNOWN;
+}
+
+/* One reference less. It is remembered for a while. */
+static inline void user_leave(struct user *user)
+{
+    user->references--;
 }
 
 static inline void gpu_set_add(struct gpu_set *set, size_t gpu)
@@ -203,6 +238,31 @@ uint64_t ledger_keep(struct ledger *ledger, size_t memory);
 uint64_t ledger_kept_for(const struct ledger *ledger, const struct owner *owner, size_t memory);
 /* Whether this use grows into room that is kept for it. */
 bool ledger_is_kept(const struct ledger *ledger, const struct ledger_use *use, size_t memory);
+
+/* ---- ledger_turn.c ---- */
+/* The user, one reference more. NULL: out of memory. */
+struct user *ledger_user(struct ledger *ledger, uint32_t id);
+/* What each user has, reckoned anew. */
+void ledger_weigh_users(struct ledger *ledger);
+/* The requests in the order of their turns, as many as wait, for free(3). NULL: out of memory. */
+struct waiter **ledger_order(struct ledger *ledger);
+/* Those that asked before and whose memory was taken were passed over once more. Returns in `barred` the memories of those
+ * that were often enough. */
+void ledger_count_passes(struct ledger *ledger, const struct waiter *granted,
+                         const struct gpu_set *taken, struct gpu_set *barred);
+void waiter_add_memories(const struct ledger *ledger, const struct waiter *waiter,
+                         struct gpu_set *set);
+/* Whether its user may have it. */
+enum limited { LIMIT_ALLOWS, LIMIT_LATER, LIMIT_NEVER };
+enum limited ledger_limit(const struct ledger *ledger, const struct waiter *waiter);
+/* Whether its user's limit of GPUs leaves only those that it has. */
+bool ledger_is_bound_to_own_gpus(const struct ledger *ledger, const struct waiter *waiter);
+
+/* ---- ledger_idle.c ---- */
+/* Looks which leases hold nothing, as a sample shows it. */
+void ledger_watch_idle(struct ledger *ledger, uint64_t now_ns);
+/* When its end is to be told. */
+uint64_t lease_notice(uint64_t until_ns, uint64_t now_ns);
 
 /* ---- ledger.c ---- */
 bool waiter_wants(const struct waiter *waiter, size_t gpu);

@@ -128,6 +128,7 @@ static void fill_gpu(const struct promises *promises, const struct vram_gpu *fro
         .usable = from->state != VRAM_GPU_LOST && from->state != VRAM_GPU_DENIED,
         .current = from->state == VRAM_GPU_OK,
         .uses_known = from->processes_known,
+        .drained = drain_has(promises, from->uuid) || drain_has(promises, from->parent_uuid),
         .total_bytes = from->total_bytes,
         .reserved_bytes = from->driver_reserved_bytes,
         .free_bytes = from->free_bytes,
@@ -425,7 +426,9 @@ static int make_figure_room(struct promises *promises, size_t count)
     promises->own = own ? own : promises->own;
     uint64_t *kept = reallocarray(promises->kept, count, sizeof(uint64_t));
     promises->kept = kept ? kept : promises->kept;
-    if (!outstanding || !own || !kept) {
+    bool *closed = reallocarray(promises->closed, count, sizeof(bool));
+    promises->closed = closed ? closed : promises->closed;
+    if (!outstanding || !own || !kept || !closed) {
         return -ENOMEM;
     }
     promises->figure_room = count;
@@ -449,11 +452,14 @@ static int fill(void *data, const struct peer *peer, const struct vram_snapshot 
         promises->own[i] = told ? ledger_outstanding_of(promises->ledger, uuid, holder) +
                                       ledger_kept_of(promises->ledger, uuid, under)
                                 : VRAM_UNKNOWN;
+        promises->closed[i] = drain_has(promises, uuid) ||
+                              drain_has(promises, vram_snapshot_gpu(snapshot, i)->parent_uuid);
         promises->kept[i] = told ? ledger_kept(promises->ledger, uuid) : VRAM_UNKNOWN;
     }
     into->outstanding_bytes = promises->outstanding;
     into->own_outstanding_bytes = promises->own;
     into->ceiling_bytes = promises->kept;
+    into->drained = promises->closed;
     into->waiters = known ? ledger_waiter_count(promises->ledger) : VRAM_UNKNOWN;
     return r;
 }
@@ -509,7 +515,10 @@ static void moved(void *data)
 
 static void reload(void *data)
 {
+    const struct promises *promises = data;
+    const struct config *config = &promises->daemon->config;
     ceilings_changed(data);
+    ledger_end_idle(promises->ledger, config->idle_after_ns, config->idle_notice_ns);
     promises_stir(data, true);
 }
 
@@ -553,6 +562,11 @@ int promises_begin(struct promises *promises)
     promises->members = members_new("");
     promises->owners = owners_new(promises->daemon->base, owner_ended, member_ended, promises);
     promises->deals = deals_new();
+    promises->drained_count = 0;
+    if (promises->ledger) {
+        const struct config *config = &promises->daemon->config;
+        ledger_end_idle(promises->ledger, config->idle_after_ns, config->idle_notice_ns);
+    }
     return promises->ledger && promises->members && promises->owners && promises->deals ? 0
                                                                                         : -ENOMEM;
 }
@@ -570,6 +584,8 @@ static struct promises *promises_free(struct promises *promises)
         free(promises->outstanding);
         free(promises->own);
         free(promises->kept);
+        free(promises->closed);
+        free(promises->drained);
         free(promises);
     }
     return NULL;

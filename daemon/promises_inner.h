@@ -30,7 +30,10 @@ struct promises {
     size_t told_to;  /* how far the present round has told waiters how they stand */
     bool tell_again; /* something changed during it */
     uint64_t *outstanding, *own, *kept; /* for promises_fill(), one per GPU */
+    bool *closed;
     size_t figure_room;
+    size_t drained_count;
+    char (*drained)[LEDGER_UUID_MAX];    /* GPUs on which nothing new is promised */
     uint64_t verdicts[METRICS_VERDICTS]; /* how often each was given */
 };
 
@@ -67,6 +70,12 @@ void ceilings_put_under(struct promises *promises, uint64_t key);
 /* The configuration is another. */
 void ceilings_changed(struct promises *promises);
 
+/* ---- promises_drain.c ---- */
+bool drain_has(const struct promises *promises, const char *uuid);
+/* Notes it, without writing it down. 0; -ENOMEM; -ENOSPC. */
+MUST_CHECK int drain_note(struct promises *promises, const char *uuid, bool drained);
+void drain_write_list(const struct promises *promises, struct json *json, const char *key);
+
 /* ---- promises_ops.c ---- */
 extern const struct ledger_ops promises_ledger_ops;
 /* Tells some waiters their positions, where these have changed: those at `from`, which moves on. Returns whether there
@@ -74,6 +83,8 @@ extern const struct ledger_ops promises_ledger_ops;
 MUST_CHECK bool promises_tell_waiting(struct promises *promises, size_t *from);
 /* A sample failed: answers those whom it would have served, where nothing better can be had. */
 void promises_fail(struct promises *promises, const struct sample *sample);
+/* What a user may have and has. */
+void promises_say_limit(const struct promises *promises, uint32_t uid, char *text, size_t size);
 /* What a waiter waits for, in words. */
 void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
                         char text[DEAL_WAITS_FOR_MAX]);
@@ -111,6 +122,7 @@ MUST_CHECK int record_place(struct promises *promises);
 /* The PID namespace of this daemon; 0: it cannot be told. */
 uint64_t record_namespace(void);
 int record_end(struct promises *promises, const char *id);
+MUST_CHECK int record_drain(struct promises *promises, const char *uuid, bool drained);
 int record_base(struct promises *promises, uint64_t owner, const char *uuid, int64_t base_bytes);
 int record_member(struct promises *promises, const struct owner_process *owner, pid_t pid,
                   uint64_t start_time);

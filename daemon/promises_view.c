@@ -139,10 +139,14 @@ static void write_lease(struct json *json, const char *key, const struct promise
     }
     json_end_array(json);
     write_moment(json, "since", deal->since_ns);
-    if (lease->until_ns == LEDGER_NEVER) {
+    bool is_idle = lease->idle_until_ns < lease->until_ns;
+    uint64_t end_ns = is_idle ? lease->idle_until_ns : lease->until_ns;
+    if (end_ns == LEDGER_NEVER) {
         json_null(json, "until");
+        json_null(json, "ends");
     } else {
-        write_moment(json, "until", view_date_of(lease->until_ns));
+        write_moment(json, "until", view_date_of(end_ns));
+        json_text(json, "ends", is_idle ? "idle" : "time");
     }
     json_text(json, "state", state_name(lease->state));
     json_end_object(json);
@@ -335,8 +339,14 @@ static void say_verdict(const struct promises *promises, uint32_t verdict, const
         [LEDGER_TIMED_OUT] = "it did not fit in time",
     };
     int found = ledger_find_waiter(promises->ledger, deal->id);
+    bool is_limit =
+        found >= 0 && ledger_waiter_at(promises->ledger, (size_t)found).reason == LEDGER_FOR_LIMIT;
     (void)snprintf(message, size, "%s", texts[verdict]);
-    if (sum && verdict == LEDGER_WILL_NEVER) {
+    if (verdict == LEDGER_WILL_NEVER && is_limit) {
+        char limit[DEAL_WAITS_FOR_MAX];
+        promises_say_limit(promises, deal->uid, limit, sizeof(limit));
+        (void)snprintf(message, size, "it is more than its user may have: %s", limit);
+    } else if (sum && verdict == LEDGER_WILL_NEVER) {
         say_never(promises, deal, sum, message, size);
     } else if (verdict == LEDGER_NOT_NOW && found >= 0) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, (size_t)found);

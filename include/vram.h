@@ -202,6 +202,7 @@ struct vram_gpu {
         own_outstanding_bytes; /**< of outstanding, what is promised to who asked; unknown without a daemon */
     uint64_t
         ceiling_bytes; /**< of outstanding, what is kept for programs that never ask; unknown without a daemon */
+    bool drained; /**< no new lease is granted there */
 };
 
 /** The driver that answered. */
@@ -301,11 +302,12 @@ struct vram_promises {
     bool (*hide_command)(void *data, size_t gpu, size_t process); /**< its command line is secret */
     void *data;
     const uint64_t *ceiling_bytes;
+    const bool *drained;
 };
 
 #define VRAM_PROMISES_INIT                                                                         \
     {                                                                                              \
-        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL, NULL          \
+        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL, NULL, NULL    \
     }
 
 /**
@@ -457,6 +459,12 @@ VRAM_API VRAM_MUST_CHECK int vram_daemon_pause(struct vram *vram);
 /** Has it take the driver up again. Returns 0; else as above. Since 0.1. */
 VRAM_API VRAM_MUST_CHECK int vram_daemon_resume(struct vram *vram);
 
+/** Has it grant no new lease on a GPU; those that are there stay. Until vram_daemon_undrain(), or the machine's restart.
+ *  Returns 0; -ENOENT: there is no such GPU; -EPERM: only administrators may; else as above. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_drain(struct vram *vram, const char *uuid);
+/** Has it grant leases there again. As vram_daemon_drain(). Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_undrain(struct vram *vram, const char *uuid);
+
 /**
  * The daemon's next snapshot: the first whose epoch is another than `after_epoch`, or the present one once
  * `timeout_ms` have passed. The epoch changes whenever figures or promises do.
@@ -549,6 +557,9 @@ struct vram_lease {
     const uint64_t *members; /**< processes that count for it and hold memory on its GPUs */
     size_t attached_count;
     const char *const *attached; /**< what was attached: "unit:x.service" … */
+    const char *
+        ends; /**< why it ends at `until`: "time", as it was asked for; "idle": it holds nothing, and that it
+                         * does not for longer than the configuration lets it; NULL: it does not by itself */
 };
 
 /** A request that waits for its turn. */

@@ -63,7 +63,8 @@ struct row {
     X(U64, own_outstanding_bytes, BYTES, "own_outstanding_bytes", "OWN",                           \
       "of outstanding, what is promised to who asks; unknown without a daemon")                    \
     X(U64, ceiling_bytes, BYTES, "ceiling_bytes", "CEILINGS",                                      \
-      "of outstanding, what is kept for programs that never ask; unknown without a daemon")
+      "of outstanding, what is kept for programs that never ask; unknown without a daemon")        \
+    X(BOOL, drained, NONE, "drained", "DRAINED", "whether no new lease is granted there")
 
 #define PROCESS_FIELDS(X)                                                                          \
     X(U32, pid, NONE, "pid", "PID", "the process")                                                 \
@@ -119,7 +120,9 @@ struct row {
     X(LEASE, state, NONE, "state", "STATE",                                                        \
       "ok, filled (all is allocated), inherited (its owner has ended), over (its members use "     \
       "more "                                                                                      \
-      "than was promised) or squeezed (others have grown into it)")
+      "than was promised) or squeezed (others have grown into it)")                                \
+    X(TEXT, ends, NONE, "ends", "ENDS",                                                            \
+      "why it ends then: time (as asked for) or idle (it holds nothing)")
 
 #define WAITER_FIELDS(X)                                                                           \
     X(U64, position, NONE, "position", "POSITION", "its place in the queue, from 1 on")            \

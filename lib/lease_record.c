@@ -30,6 +30,7 @@ static struct vram_lease read_lease(struct wire *wire, const json_t *from)
         .outstanding_bytes = wire_number(wire, from, "outstanding_bytes"),
         .since = wire_text(wire, from, "since"),
         .until = wire_text(wire, from, "until"),
+        .ends = wire_text(wire, from, "ends"),
         .state = wire_word(wire, from, "state", vram_lease_state_name, VRAM_LEASE_SQUEEZED + 1),
         .since_ns = wire_moment(wire, from, "since"),
         .until_ns = wire_moment(wire, from, "until"),

@@ -25,6 +25,18 @@ int vram_daemon_resume(struct vram *vram)
     return fail(vram);
 }
 
+int vram_daemon_drain(struct vram *vram, const char *uuid)
+{
+    (void)uuid;
+    return fail(vram);
+}
+
+int vram_daemon_undrain(struct vram *vram, const char *uuid)
+{
+    (void)uuid;
+    return fail(vram);
+}
+
 int vram_snapshot_wait(struct vram *vram, uint32_t take, uint64_t after_epoch, uint64_t timeout_ms,
                        struct vram_snapshot **ret_snapshot)
 {

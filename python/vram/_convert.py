@@ -81,6 +81,7 @@ def gpu(raw: _lib.Gpu) -> GPU:
         outstanding_bytes=amount(raw.outstanding_bytes),
         own_outstanding_bytes=amount(raw.own_outstanding_bytes),
         ceiling_bytes=amount(raw.ceiling_bytes),
+        drained=raw.drained,
         temperature_c=amount(raw.temperature_c),
         utilization_percent=amount(raw.utilization_percent),
         age_ms=raw.age_ms,
@@ -167,6 +168,7 @@ def lease(raw: _lib.Lease) -> Lease:
         gpus=tuple(words(raw.gpus[i]) for i in range(raw.gpu_count)),
         members=tuple(raw.members[i] for i in range(raw.member_count)),
         attached=tuple(words(raw.attached[i]) for i in range(raw.attached_count)),
+        ends=text(raw.ends),
     )
 
 

@@ -116,6 +116,7 @@ class Gpu(Structure):
         ("processes", POINTER(Process)),
         ("own_outstanding_bytes", c_uint64),
         ("ceiling_bytes", c_uint64),
+        ("drained", c_bool),
     ]
 
 
@@ -241,6 +242,7 @@ class Lease(Structure):
         ("members", POINTER(c_uint64)),
         ("attached_count", c_size_t),
         ("attached", POINTER(c_char_p)),
+        ("ends", c_char_p),
     ]
 
 

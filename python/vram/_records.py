@@ -54,6 +54,7 @@ class GPU:
     outstanding_bytes: Amount  # promised by leases, not yet allocated; unknown without a daemon
     own_outstanding_bytes: Amount  # of these, what is promised to this process
     ceiling_bytes: Amount  # of these, what is kept for programs that never ask
+    drained: bool  # no new lease is granted there
     temperature_c: Amount
     utilization_percent: Amount
     age_ms: int  # how old these figures were
@@ -177,6 +178,7 @@ class Lease:
     gpus: Tuple[str, ...]  # UUIDs, in the order for CUDA_VISIBLE_DEVICES
     members: Tuple[int, ...]  # processes that count for it and hold memory on its GPUs
     attached: Tuple[str, ...]  # "unit:x.service" ...
+    ends: Optional[str] = None  # why at `until`: "time", as it was asked for, or "idle": it holds nothing
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def waiter_object(**changes):
 
 
 def list_object(leases=(), waiters=(), epoch=5, **changes):
-    return {"schema": 1, "epoch": epoch, "daemon": daemon_object(), "leases": list(leases), "waiters": list(waiters),
+    return {"schema": 1, "epoch": epoch, "daemon": daemon_object(), "leases": list(leases), "waiters": list(waiters), "ceilings": [],
             **changes}
 
 

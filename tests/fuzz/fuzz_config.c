@@ -22,6 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
              config.max_leases <= 65536 && config.linger_ns <= INT64_MAX);
         MUST(strlen(config.lease_group) < CONFIG_GROUP_MAX);
         MUST(strlen(config.admin_group) < CONFIG_GROUP_MAX);
+        struct config_limits limits = config_limits_for(&config, 1, "ada");
+        MUST(limits.bytes && limits.gpus && limits.leases && limits.waiters);
+        MUST(limits.bytes <= CONFIG_SIZE_MAX || limits.bytes == UINT64_MAX);
+        MUST(config.idle_after_ns <= INT64_MAX && config.idle_notice_ns <= INT64_MAX);
         MUST(config.ceiling_count <= CONFIG_CEILINGS_MAX);
         for (size_t i = 0; i < config.ceiling_count; i++) {
             const struct config_ceiling *ceiling = &config.ceilings[i];

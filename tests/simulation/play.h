@@ -20,6 +20,7 @@
 #define REQUESTS 64
 #define MOMENTS 64
 #define CEILINGS 2
+#define USERS 3
 
 enum stage { FREE, WAITING, HELD };
 
@@ -50,7 +51,10 @@ struct play {
     struct tally *tally;
     bool leased_only;                         /* nobody allocates what it was not promised */
     bool records_fail, verbose, broken, calm; /* calm: nobody new comes */
-    uint64_t ceilings[CEILINGS][WORLD_GPUS];  /* in units; 0: there is none */
+    struct ledger_limits limits[USERS];
+    uint64_t idle_after_ns;
+    bool drained[WORLD_GPUS];
+    uint64_t ceilings[CEILINGS][WORLD_GPUS]; /* in units; 0: there is none */
     uint64_t next_key, next_id, next_seq;
     struct deal deals[REQUESTS];
     int64_t bases[WORLD_PROGRAMS * 4][WORLD_GPUS]; /* the journal's, by key modulo */
@@ -95,6 +99,7 @@ int64_t kept(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t 
 void copy_uses(const struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS]);
 void note_moment(struct play *play);
 void check_grant(struct play *play, const struct ledger_lease *lease);
+void check_limits(struct play *play, const struct ledger_lease *lease);
 void check_promises(struct play *play);
 bool wants(const struct deal *deal, size_t gpu);
 void check_order(struct play *play, const struct deal *granted);

@@ -263,21 +263,56 @@ bool wants(const struct deal *deal, size_t gpu)
     return wanted;
 }
 
+/* Nobody has more than it may, and nothing new is where nothing is to be. */
+void check_limits(struct play *play, const struct ledger_lease *lease)
+{
+    struct ledger_limits limits = play->limits[lease->user];
+    struct ledger_tally tally = ledger_tally_of(play->ledger, lease->user);
+    if (tally.bytes > limits.bytes || tally.gpus > limits.gpus || tally.leases > limits.leases) {
+        FAIL(play, "user %u has %" PRIu64 " on %u GPUs in %u leases", lease->user,
+             tally.bytes / play->world.unit_bytes, tally.gpus, tally.leases);
+    }
+    for (size_t i = 0; i < lease->gpu_count; i++) {
+        if (play->drained[lease->gpus[i].uuid[4] - '0']) {
+            FAIL(play, "granted %s on %s, which is drained", lease->id, lease->gpus[i].uuid);
+        }
+    }
+}
+
+/* Whether its own user's limit is all that it waits for. */
+static bool is_limited(const struct play *play, const struct deal *deal)
+{
+    int found = ledger_find_waiter(play->ledger, deal->request.id);
+    return found >= 0 && ledger_waiter_at(play->ledger, (size_t)found).reason == LEDGER_FOR_LIMIT;
+}
+
+/* Later requests pass a user's first so often and no more, and the others of their own user's. */
 void check_order(struct play *play, const struct deal *granted)
 {
-    for (size_t i = 0; i < REQUESTS; i++) {
-        struct deal *other = &play->deals[i];
-        bool passed = false;
-        for (size_t j = 0; j < granted->gpu_count; j++) {
-            passed |= wants(other, granted->gpus[j]);
-        }
-        if (other->stage == WAITING && other->seq < granted->seq && passed &&
-            other->request.waits) {
-            if (other->absent) {
+    uint64_t first[USERS];
+    memset(first, 0xFF, sizeof(first));
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < REQUESTS; i++) {
+            struct deal *other = &play->deals[i];
+            uint32_t user = other->request.user;
+            bool passed = false;
+            for (size_t j = 0; j < granted->gpu_count; j++) {
+                passed |= wants(other, granted->gpus[j]);
+            }
+            if (other->stage != WAITING || other->seq >= granted->seq || !passed ||
+                is_limited(play, other)) {
+                continue;
+            }
+            if (round == 0) {
+                first[user] = other->seq < first[user] ? other->seq : first[user];
+                continue;
+            }
+            bool is_own = user == granted->request.user;
+            if (other->absent && is_own) {
                 FAIL(play, "%s was granted before %s could return", granted->request.id,
                      other->request.id);
             }
-            if (++other->passed > LEDGER_PASSES) {
+            if ((is_own || first[user] == other->seq) && ++other->passed > LEDGER_PASSES) {
                 FAIL(play, "%s was passed over %u times", other->request.id, other->passed);
             }
         }

@@ -120,6 +120,7 @@ static void take_sample(struct play *play)
             .reserved_bytes = 0,
             .free_bytes = room->free_bytes,
             .margin_bytes = 0,
+            .drained = play->drained[gpu],
         };
         for (uint32_t unit = 1; unit <= CEILINGS; unit++) {
             if (play->ceilings[unit - 1][gpu]) {
@@ -177,6 +178,7 @@ static void restore(struct play *play, const struct deal *deal)
         .owner = deal->request.owner,
         .holder = deal->holder,
         .size_bytes = deal->size_bytes,
+        .user = deal->request.user,
         .until_ns = deal->until_ns,
         .filled = deal->filled,
         .gpu_count = deal->gpu_count,
@@ -202,6 +204,7 @@ void restart(struct play *play)
     drop_sample(play);
     ledger_free(play->ledger);
     play->ledger = ledger_new(&play_ops, play);
+    ledger_end_idle(play->ledger, play->idle_after_ns, 1000000000);
     world->now_ns += world_below(world, 3) * 500000000;
     for (size_t i = 0; i < REQUESTS; i++) {
         struct deal *deal = &play->deals[i];

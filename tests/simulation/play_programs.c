@@ -53,6 +53,7 @@ void ask(struct play *play, int program)
     }
     (void)snprintf(request->id, sizeof(request->id), "%016" PRIx64, play->next_id++);
     request->owner = asker->key;
+    request->user = (uint32_t)(asker->key % USERS);
     request->size_bytes = units(play, 1 + world_below(world, world->capacity[0] + 2));
     request->gpu_count = world_chance(world, 20) ? 2 : 1;
     request->margin_bytes = world_chance(world, 20) ? units(play, 1) : 0;

@@ -51,8 +51,10 @@ struct rig {
     unsigned next_id;
     int record_error;
     unsigned records;
-    int64_t recorded_base; /* of the last record's first share */
-    struct said_list answers, ends, states;
+    int64_t recorded_base;                           /* of the last record's first share */
+    struct said_list answers, ends, states, notices; /* of notices: 1 for being idle */
+    uint32_t user;                                   /* who asks */
+    struct ledger_limits limits[8];                  /* by user */
     size_t base_count;
     int64_t base; /* the last that was told */
 };

@@ -41,6 +41,9 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->linger_ns, 60 * SECOND);
     assert_int_equal(config->gpu_count, 0);
     assert_int_equal(config->ceiling_count, 0);
+    assert_int_equal(config->user_count, 0);
+    assert_int_equal(config->idle_after_ns, 0);
+    assert_int_equal(config->idle_notice_ns, 300 * SECOND);
 }
 
 /* ---- What it says ---------------------------------------------------------------------------- */
@@ -149,6 +152,31 @@ static void test_config__so_many_ceilings_and_no_more(void **state)
     assert_string_equal(problem, "x.conf:193: there are more than 64 ceilings");
 }
 
+/* ---- Users ----------------------------------------------------------------------------------- */
+
+static void test_config__users_have_limits(void **state)
+{
+    struct config config = parsed("[users]\nmemory = 24G\nleases = 4\n[user ada]\nmemory = 48G\n"
+                                  "waiters = 9\n[user 1002]\ngpus = 2\n[user root]\nleases = 7\n");
+    (void)state;
+    struct config_limits eve = config_limits_for(&config, 1000, "eve");
+    assert_int_equal(eve.bytes, 24 * GIB);
+    assert_int_equal(eve.gpus, UINT32_MAX);
+    assert_int_equal(eve.leases, 4);
+    assert_int_equal(eve.waiters, UINT32_MAX);
+    struct config_limits ada = config_limits_for(&config, 1001, "ada");
+    assert_int_equal(ada.bytes, 48 * GIB);
+    assert_int_equal(ada.leases, 4);
+    assert_int_equal(ada.waiters, 9);
+    struct config_limits bob = config_limits_for(&config, 1002, "bob");
+    assert_int_equal(bob.bytes, 24 * GIB);
+    assert_int_equal(bob.gpus, 2);
+    struct config_limits root = config_limits_for(&config, 0, "root");
+    assert_int_equal(root.bytes, UINT64_MAX); /* [users] does not mean it */
+    assert_int_equal(root.leases, 7);
+    config_done(&config);
+}
+
 /* ---- Margins --------------------------------------------------------------------------------- */
 
 #define UUID "GPU-5f2c31a0-8c1d-4f57-a1b4-7b3f0b9d2e11"
@@ -227,8 +255,9 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
     static const struct {
         const char *text, *problem;
     } cases[] = {
-        {"margin = 2G", "x.conf:1: 'margin' stands before any section: [daemon], [gpu SEL] "
-                        "or [ceiling NAME]"},
+        {"margin = 2G", "x.conf:1: 'margin' stands before any section: [daemon], [gpu SEL], "
+                        "[ceiling NAME], [users] "
+                        "or [user NAME]"},
         {"\n[daemon]\n\nmargn = 2G\nmore = 1",
          "x.conf:4: [daemon] has no setting 'margn': it has margin, lease_group, admin_group, "
          "max_waiters, max_leases, linger"},
@@ -263,8 +292,8 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nlinger = soon",
          "x.conf:2: linger cannot be 'soon': it is a duration such as 60s, 5m or 1h"},
         {"[daemons]\n",
-         "x.conf:1: there is no section [daemons]: there are [daemon], [gpu SEL] and "
-         "[ceiling NAME]"},
+         "x.conf:1: there is no section [daemons]: there are [daemon], [gpu SEL], [ceiling NAME], "
+         "[users] and [user NAME]"},
         {"[]", "x.conf:1: there is no section []"},
         {"[gpu]", "x.conf:1: there is no section [gpu]"},
         {"[gpu0]", "x.conf:1: there is no section [gpu0]"},
@@ -285,6 +314,18 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nmargin\n[nonsense]",
          "x.conf:2: this is no section, no setting (NAME = VALUE) and no comment"},
         {"[daemon]\nmargin", "x.conf:2: this is no section"},
+        {"[users]\n[daemon]\n[users]", "x.conf:3: there is [users] in line 1 already"},
+        {"[users]\nmemory = 1G\nmemory = 1G", "x.conf:3: memory is set in line 2 already"},
+        {"[users]\nmemory = half", "x.conf:2: memory cannot be 'half': it is a size such as 48G"},
+        {"[users]\ngpus = 0", "x.conf:2: gpus cannot be '0': it is a number from 1 to 65536"},
+        {"[users]\nmargin = 1",
+         "x.conf:2: [users] has no setting 'margin': it has memory, gpus, leases, waiters"},
+        {"[user ]", "x.conf:1: '' is no user: it is a name or a number"},
+        {"[user a b]", "x.conf:1: 'a b' is no user"},
+        {"[user ada]\n[user ada]", "x.conf:2: user ada has limits in line 1 already"},
+        {"[user ada]\nleases = many", "x.conf:2: leases cannot be 'many'"},
+        {"[daemon]\nidle_after = never",
+         "x.conf:2: idle_after cannot be 'never': it is a duration such as 30m, or 0"},
         {"[ceiling]", "x.conf:1: there is no section [ceiling]"},
         {"[ceiling ]", "x.conf:1: '' is no name: it is 1 to 32 characters without blanks"},
         {"[ceiling a b]", "x.conf:1: 'a b' is no name"},
@@ -405,6 +446,8 @@ static void test_config__the_example_is_true(void **state)
     assert_int_equal(config.gpu_count, 3);
     assert_int_equal(config_margin_for(&config, 0, NULL, NULL).bytes, 2 * GIB);
     assert_int_equal(config.ceiling_count, 1);
+    assert_int_equal(config_limits_for(&config, 1001, "ada").bytes, 48 * GIB);
+    assert_int_equal(config_limits_for(&config, 1002, "bob").bytes, 24 * GIB);
     config_done(&config);
     assert_defaults(&config);
 }
@@ -417,7 +460,8 @@ static void test_config__without_memory_nothing_changes(void **state)
     unsigned n = 0;
     bool happened = true;
     (void)state;
-    fake_root_text(root, "/vram.conf", "[gpu 0]\nmargin = 1G\n[gpu 1]\nmargin = 1G\n" CEILING);
+    fake_root_text(root, "/vram.conf",
+                   "[gpu 0]\nmargin = 1G\n[gpu 1]\nmargin = 1G\n" CEILING "[user ada]\n");
     while (happened) {
         struct config config = {.max_leases = 77};
         char problem[CONFIG_PROBLEM_MAX] = "";
@@ -432,7 +476,7 @@ static void test_config__without_memory_nothing_changes(void **state)
             config_done(&config);
         }
     }
-    assert_true(n >= 5);
+    assert_true(n >= 6);
     fake_root_remove(root);
 }
 
@@ -445,6 +489,7 @@ int main(void)
         TEST(test_config__sections_may_be_taken_up_again),
         TEST(test_config__ceilings_say_what_is_kept_for_whom),
         TEST(test_config__so_many_ceilings_and_no_more),
+        TEST(test_config__users_have_limits),
         TEST(test_config__gpus_have_margins_of_their_own),
         TEST(test_config__the_last_section_counts),
         TEST(test_config__instances_have_their_cards_margin),

@@ -121,8 +121,8 @@ static void check_none(uint32_t object, const void *data, const char *const *kno
 
 static void test_field__unknown_is_no_value(void **state)
 {
-    static const char *const of_gpu[] = {"index", "state", "memory_kind", "used_includes_reserved",
-                                         "pool",  NULL};
+    static const char *const of_gpu[] = {
+        "index", "state", "memory_kind", "used_includes_reserved", "pool", "drained", NULL};
     static const char *const of_process[] = {"pid", "visible", NULL};
     static const char *const of_fit[] = {"answer", "gpu_count", "promises_counted", NULL};
     static const char *const of_fit_gpu[] = {"answer", "usable", NULL};

@@ -77,7 +77,8 @@ static void make_full(void)
          .process_count = 2,
          .processes = processes,
          .own_outstanding_bytes = 1012,
-         .ceiling_bytes = 1013},
+         .ceiling_bytes = 1013,
+         .drained = true},
         {.state = VRAM_GPU_OK, .memory_kind = VRAM_MEMORY_UNIFIED, .processes_known = true},
         {.index = 9, .state = VRAM_GPU_LOST, .total_bytes = VRAM_UNKNOWN, .age_ms = VRAM_UNKNOWN},
     };
@@ -110,6 +111,7 @@ static void test_remote__what_a_document_says_comes_back(void **state)
     assert_int_equal(gpu->pool, 7);
     assert_int_equal(gpu->own_outstanding_bytes, 1012);
     assert_int_equal(gpu->ceiling_bytes, 1013);
+    assert_true(gpu->drained);
     assert_int_equal(gpu->processes[0].pid, 4294967295u);
     assert_int_equal(gpu->processes[0].kind, VRAM_PROCESS_COMPUTE | VRAM_PROCESS_MPS);
     assert_string_equal(gpu->processes[0].lease, "8f14e45fceea167a");
