@@ -259,7 +259,7 @@ const struct command command_leases = {
         "Lists the leases with their owners: SIZE is what is promised on each GPU, HELD what the "
         "members use and OUTSTANDING what is promised and not yet allocated, both on all of its "
         "GPUs together. Then come the requests that wait, in their order, with what they wait "
-        "for, and the room that the configuration keeps for programs that never ask: ceilings."
+        "for, and the ceilings, which keep room for programs that never ask."
         "\n\nA lease's state is shown where it is not plain: filled (its owner has allocated "
         "all it will), inherited (its owner has ended, its members hold memory still), over (its "
         "members use more than was promised), squeezed (others have grown into what was promised). "
