@@ -307,7 +307,7 @@ static const struct column lease_columns[] = {
     {{"HELD", TABLE_RIGHT}, false, add_held},
     {{"OUTSTANDING", TABLE_RIGHT}, false, add_outstanding},
     {{"AGE", TABLE_RIGHT}, true, add_since},
-    {{"ENDS IN", TABLE_RIGHT}, false, add_end},
+    {{"ENDS IN", TABLE_RIGHT}, true, add_end},
     {{"STATE", 0}, false, add_state},
     {{"MEMBERS", TABLE_FLEXIBLE}, false, add_members},
 };

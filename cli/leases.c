@@ -129,7 +129,8 @@ static int print(struct lease_view *view)
     }
     (void)clock_gettime(CLOCK_REALTIME, &now);
     view->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    if (view->list) {
+    if (view->list &&
+        vram_lease_list_count(view->list) + vram_lease_list_ceiling_count(view->list) > 0) {
         /* Without it GPUs are shown by UUID and members by pid: no reason to show nothing. */
         (void)!vram_snapshot_wait(view->cli->vram, VRAM_TAKE_PROCESSES | VRAM_TAKE_COMMANDS, 0, 0,
                                   &view->snapshot);

@@ -7,6 +7,7 @@
  *   promises_ops.c      what the ledger says: grants written down and told, ends, states
  *   promises_ceilings.c room kept for programs that never ask
  *   promises_drain.c    GPUs on which nothing new is promised
+ *   promises_figures.c  what is promised of a snapshot's figures
  *   promises_record.c   the journal's records
  *   promises_restore.c  the restart that they are for
  *   promises_view.c     JSON of leases, waiters and answers

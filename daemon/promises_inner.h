@@ -54,6 +54,11 @@ MUST_CHECK int promises_attach(struct promises *promises, const struct deal *dea
 /* Takes a deal out. What waits for its answer must have been answered. */
 void promises_drop(struct promises *promises, struct deal *deal);
 
+/* ---- promises_figures.c ---- */
+int promises_fill(void *data, const struct peer *peer, const struct vram_snapshot *snapshot,
+                  struct vram_promises *into);
+const char *promises_lease(void *data, const struct vram_process *process);
+
 /* ---- promises_ceilings.c ---- */
 /* Whether samples must have command lines. */
 bool ceilings_need_commands(const struct promises *promises);
