@@ -60,6 +60,7 @@ static void tell_fields(const struct telling *telling, const struct command *com
         [VRAM_OBJECT_LEASE] = "Keys of a lease",
         [VRAM_OBJECT_WAITER] = "Keys of a request that waits",
         [VRAM_OBJECT_DAEMON] = "Keys of the daemon",
+        [VRAM_OBJECT_CEILING] = "Keys of a ceiling",
     };
     for (size_t i = 0; i < command->object_count; i++) {
         uint32_t object = command->objects[i];

@@ -7,6 +7,7 @@
 #include "cli/telling.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* From this width on a terminal has room for all columns. */
 enum { ID_SHOWN = 8, UUID_SHOWN = 12, WIDE = 110 };
@@ -85,20 +86,25 @@ static void add_label(struct table *table, const struct lease_view *view, const 
     table_cell(table, lease->label);
 }
 
-/* "0, 1": the GPUs' numbers, or the beginnings of their UUIDs where the snapshot has them not. */
+/* A GPU's number, or the beginning of its UUID where the snapshot has it not. */
+static const char *gpu_label(const struct lease_view *view, const char *uuid,
+                             char label[GPU_LABEL_MAX])
+{
+    const struct vram_gpu *gpu = session_find_gpu(view->snapshot, uuid);
+    if (gpu) {
+        return session_gpu_label(gpu, label);
+    }
+    (void)snprintf(label, GPU_LABEL_MAX, "%.*s", UUID_SHOWN, uuid);
+    return label;
+}
+
 static void add_gpus(struct table *table, const struct lease_view *view, const void *row)
 {
     const struct vram_lease *lease = row;
     struct buf text CLEANUP(buf_done) = BUF_INIT;
     for (size_t i = 0; i < lease->gpu_count; i++) {
         char label[GPU_LABEL_MAX];
-        const struct vram_gpu *gpu = session_find_gpu(view->snapshot, lease->gpus[i]);
-        if (gpu) {
-            (void)session_gpu_label(gpu, label);
-        } else {
-            (void)snprintf(label, sizeof(label), "%.*s", UUID_SHOWN, lease->gpus[i]);
-        }
-        buf_format(&text, "%s%s", i ? ", " : "", label);
+        buf_format(&text, "%s%s", i ? ", " : "", gpu_label(view, lease->gpus[i], label));
     }
     table_cell(table, text.data);
     table->failed = table->failed || text.failed;
@@ -129,6 +135,21 @@ static void add_since(struct table *table, const struct lease_view *view, const 
 {
     const struct vram_lease *lease = row;
     add_age(table, view, lease->since_ns);
+}
+
+/* "5 min", or "5 min, idle". */
+static void add_end(struct table *table, const struct lease_view *view, const void *row)
+{
+    const struct vram_lease *lease = row;
+    struct buf text CLEANUP(buf_done) = BUF_INIT;
+    char age[FIGURE_MAX];
+    if (lease->until && lease->until_ns != VRAM_UNKNOWN) {
+        uint64_t left_ns = lease->until_ns > view->now_ns ? lease->until_ns - view->now_ns : 0;
+        bool is_idle = lease->ends && strcmp(lease->ends, "idle") == 0;
+        buf_format(&text, "%s%s", figure_age(left_ns / 1000000, age), is_idle ? ", idle" : "");
+    }
+    table_cell(table, text.data);
+    table->failed = table->failed || text.failed;
 }
 
 static void add_state(struct table *table, const struct lease_view *view, const void *row)
@@ -229,6 +250,45 @@ static void add_waits_for(struct table *table, const struct lease_view *view, co
     table_cell(table, waiter->waits_for);
 }
 
+/* ---- A ceiling's ----------------------------------------------------------------------------- */
+
+static void add_name(struct table *table, const struct lease_view *view, const void *row)
+{
+    (void)view;
+    table_cell(table, ((const struct vram_ceiling *)row)->name);
+}
+
+static void add_match(struct table *table, const struct lease_view *view, const void *row)
+{
+    (void)view;
+    table_cell(table, ((const struct vram_ceiling *)row)->match);
+}
+
+static void add_gpu(struct table *table, const struct lease_view *view, const void *row)
+{
+    const struct vram_ceiling *ceiling = row;
+    char label[GPU_LABEL_MAX];
+    table_cell(table, ceiling->gpu ? gpu_label(view, ceiling->gpu, label) : NULL);
+}
+
+static void add_ceiling_size(struct table *table, const struct lease_view *view, const void *row)
+{
+    (void)view;
+    add_bytes(table, ((const struct vram_ceiling *)row)->size_bytes);
+}
+
+static void add_ceiling_held(struct table *table, const struct lease_view *view, const void *row)
+{
+    (void)view;
+    add_bytes(table, ((const struct vram_ceiling *)row)->held_bytes);
+}
+
+static void add_kept(struct table *table, const struct lease_view *view, const void *row)
+{
+    (void)view;
+    add_bytes(table, ((const struct vram_ceiling *)row)->outstanding_bytes);
+}
+
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
 struct column {
@@ -247,6 +307,7 @@ static const struct column lease_columns[] = {
     {{"HELD", TABLE_RIGHT}, false, add_held},
     {{"OUTSTANDING", TABLE_RIGHT}, false, add_outstanding},
     {{"AGE", TABLE_RIGHT}, true, add_since},
+    {{"ENDS IN", TABLE_RIGHT}, true, add_end},
     {{"STATE", 0}, false, add_state},
     {{"MEMBERS", TABLE_FLEXIBLE}, false, add_members},
 };
@@ -263,6 +324,15 @@ static const struct column waiter_columns[] = {
     {{"WAITS FOR", TABLE_FLEXIBLE}, false, add_waits_for},
 };
 
+static const struct column ceiling_columns[] = {
+    {{"CEILING", TABLE_KEPT}, false, add_name},
+    {{"FOR", TABLE_FLEXIBLE}, false, add_match},
+    {{"GPU", 0}, false, add_gpu},
+    {{"SIZE", TABLE_RIGHT}, false, add_ceiling_size},
+    {{"HELD", TABLE_RIGHT}, false, add_ceiling_held},
+    {{"OUTSTANDING", TABLE_RIGHT}, false, add_kept},
+};
+
 enum { COLUMNS_MAX = ARRAY_LENGTH(lease_columns) };
 
 static const void *lease_at(const struct vram_lease_list *list, size_t position)
@@ -273,6 +343,11 @@ static const void *lease_at(const struct vram_lease_list *list, size_t position)
 static const void *waiter_at(const struct vram_lease_list *list, size_t position)
 {
     return vram_lease_list_waiter(list, position);
+}
+
+static const void *ceiling_at(const struct vram_lease_list *list, size_t position)
+{
+    return vram_lease_list_ceiling(list, position);
 }
 
 static void print_table(const struct lease_view *view, const struct column *columns,
@@ -309,4 +384,9 @@ void lease_tables_leases(const struct lease_view *view)
 void lease_tables_waiters(const struct lease_view *view)
 {
     print_table(view, waiter_columns, ARRAY_LENGTH(waiter_columns), waiter_at);
+}
+
+void lease_tables_ceilings(const struct lease_view *view)
+{
+    print_table(view, ceiling_columns, ARRAY_LENGTH(ceiling_columns), ceiling_at);
 }

@@ -17,5 +17,6 @@ struct lease_view {
 /* Add the table of all leases, of all waiters, to the output; the list must have some. */
 void lease_tables_leases(const struct lease_view *view);
 void lease_tables_waiters(const struct lease_view *view);
+void lease_tables_ceilings(const struct lease_view *view);
 
 #endif

@@ -38,6 +38,10 @@ static void print_text(const struct lease_view *view)
         buf_text(&view->cli->out, leases > 0 ? "\n" : "");
         lease_tables_waiters(view);
     }
+    if (view->list && vram_lease_list_ceiling_count(view->list) > 0) {
+        buf_text(&view->cli->out, leases + waiters > 0 ? "\n" : "");
+        lease_tables_ceilings(view);
+    }
 }
 
 /* What the tables do not say. */
@@ -52,6 +56,14 @@ static void note_rest(const struct lease_view *view)
         cli_note(view->cli, "no lease is granted at present%s%s", daemon->message ? ": " : "",
                  daemon->message ? daemon->message : "");
     }
+    for (size_t i = 0; view->snapshot && i < vram_snapshot_gpu_count(view->snapshot); i++) {
+        const struct vram_gpu *gpu = vram_snapshot_gpu(view->snapshot, i);
+        char label[GPU_LABEL_MAX];
+        if (gpu->drained) {
+            cli_note(view->cli, "GPU %s is drained: no new lease is granted there",
+                     session_gpu_label(gpu, label));
+        }
+    }
     if (vram_lease_list_count(view->list) + vram_lease_list_waiter_count(view->list) == 0) {
         cli_note(view->cli, "nothing is leased and nobody waits");
     }
@@ -64,7 +76,8 @@ static int print_json(const struct lease_view *view)
     char *text = NULL;
     if (!view->list) {
         buf_text(&view->cli->out,
-                 "{\"schema\":1,\"epoch\":0,\"daemon\":null,\"leases\":[],\"waiters\":[]}\n");
+                 "{\"schema\":1,\"epoch\":0,\"daemon\":null,\"leases\":[],\"waiters\":[],"
+                 "\"ceilings\":[]}\n");
         return 0;
     }
     if (vram_lease_list_json(view->list, &text) < 0) {
@@ -116,7 +129,8 @@ static int print(struct lease_view *view)
     }
     (void)clock_gettime(CLOCK_REALTIME, &now);
     view->now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    if (view->list && vram_lease_list_count(view->list) > 0) {
+    if (view->list &&
+        vram_lease_list_count(view->list) + vram_lease_list_ceiling_count(view->list) > 0) {
         /* Without it GPUs are shown by UUID and members by pid: no reason to show nothing. */
         (void)!vram_snapshot_wait(view->cli->vram, VRAM_TAKE_PROCESSES | VRAM_TAKE_COMMANDS, 0, 0,
                                   &view->snapshot);
@@ -235,7 +249,8 @@ static const struct option options[] = {
     {NULL, 0, NULL, NULL},
 };
 
-static const uint32_t objects[] = {VRAM_OBJECT_LEASE, VRAM_OBJECT_WAITER, VRAM_OBJECT_DAEMON};
+static const uint32_t objects[] = {VRAM_OBJECT_LEASE, VRAM_OBJECT_WAITER, VRAM_OBJECT_CEILING,
+                                   VRAM_OBJECT_DAEMON};
 
 const struct command command_leases = {
     .name = "leases",
@@ -245,14 +260,15 @@ const struct command command_leases = {
         "Lists the leases with their owners: SIZE is what is promised on each GPU, HELD what the "
         "members use and OUTSTANDING what is promised and not yet allocated, both on all of its "
         "GPUs together. Then come the requests that wait, in their order, with what they wait "
-        "for.\n\nA lease's state is shown where it is not plain: filled (its owner has allocated "
+        "for, and the ceilings, which keep room for programs that never ask."
+        "\n\nA lease's state is shown where it is not plain: filled (its owner has allocated "
         "all it will), inherited (its owner has ended, its members hold memory still), over (its "
         "members use more than was promised), squeezed (others have grown into what was promised). "
         "Where no daemon runs nothing is leased.",
     .options = options,
     .json = "one object: schema, epoch, daemon (null where none runs), leases, each with gpus "
-            "(UUIDs), members (pids) and attached, and waiters; with --watch one line for each "
-            "change",
+            "(UUIDs), members (pids) and attached, waiters and ceilings; with --watch one line for "
+            "each change",
     .csv = "one row for each lease; its last columns are gpus, members and attached, with blanks "
            "between them",
     .objects = objects,

@@ -229,6 +229,27 @@ static void add_remarks(const struct view *view, const struct vram_gpu *gpu)
     }
 }
 
+static void add_drained(const struct view *view, const struct vram_gpu *gpu)
+{
+    if (gpu->drained) {
+        add_remark(view, STYLE_WARN,
+                   "drained: no new lease is granted here; `vram undrain` ends it");
+    }
+}
+
+/* What of the outstanding memory no lease has. */
+static void add_ceilings(const struct view *view, const struct vram_gpu *gpu)
+{
+    char text[128], amount[FIGURE_MAX];
+    if (gpu->ceiling_bytes == VRAM_UNKNOWN || gpu->ceiling_bytes == 0) {
+        return;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "%s of outstanding kept by ceilings, for programs that never ask: `vram leases`",
+                   figure_bytes(view->screen, gpu->ceiling_bytes, amount));
+    add_remark(view, STYLE_FAINT, text);
+}
+
 /* Used memory that no process of the list accounts for. */
 static void add_unattributed(const struct view *view, const struct vram_gpu *gpu)
 {
@@ -281,6 +302,8 @@ static void add_gpu(const struct view *view, const struct vram_gpu *gpu)
     }
     add_remarks(view, gpu);
     if (has_figures(gpu)) {
+        add_drained(view, gpu);
+        add_ceilings(view, gpu);
         add_processes(view, gpu);
     }
 }

@@ -61,6 +61,9 @@ static void add_arithmetic(struct verdict *verdict, const struct vram_fit_gpu *l
     const struct screen *screen = verdict->screen;
     const char *minus = screen_symbol(screen, SYMBOL_MINUS);
     char text[FIGURE_MAX];
+    if (gpu_of(verdict, line)->drained) {
+        buf_text(&verdict->detail, "drained, no new leases: ");
+    }
     buf_format(&verdict->detail, "%s MiB free", figure_mib(screen, line->free_bytes, false, text));
     uint64_t promised = promised_to_others(line);
     if (promised) {

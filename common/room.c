@@ -35,7 +35,8 @@ static void weigh(struct room *room, uint64_t size)
         room->headroom_known = true;
         room->headroom_bytes = signed_difference(room->free_bytes, spoken_for);
         room->shortfall_bytes = room_difference(need, room->free_bytes);
-        room->answer = need <= room->free_bytes && need != UINT64_MAX ? ROOM_FITS : ROOM_NOT_NOW;
+        bool fits = need <= room->free_bytes && need != UINT64_MAX && !room->closed;
+        room->answer = fits ? ROOM_FITS : ROOM_NOT_NOW;
     }
     if (margin_known && room->capacity_bytes != ROOM_UNKNOWN &&
         room_sum(size, room->margin_bytes) > room->capacity_bytes) {

@@ -32,6 +32,7 @@ struct room {
     uint32_t pool;           /* candidates with the same number share one memory */
     bool usable;             /* false: no candidate at all, as it is lost or forbidden */
     bool current;            /* its figures are of now; others promise nothing */
+    bool closed;             /* nothing new may be had there now, whatever is free */
 
     /* set by room_decide() */
     uint32_t answer; /* enum room_answer, for this candidate alone */

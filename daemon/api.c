@@ -486,6 +486,8 @@ static const struct route {
     {"GET", "/v1/leases", promises_list, true},
     {"POST", "/v1/pause", post_pause, false},
     {"POST", "/v1/resume", post_resume, false},
+    {"POST", "/v1/drain", promises_drain, false},
+    {"POST", "/v1/undrain", promises_undrain, false},
     {"POST", "/v1/leases", promises_ask, false},
     {"PATCH", "/v1/leases/", promises_change, false},
     {"DELETE", "/v1/leases/", promises_end, false},

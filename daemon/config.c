@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/config.h"
+#include "daemon/config_tables.h"
 
-#include "common/gpu_name.h"
 #include "common/path.h"
 #include "common/size.h"
 #include "common/text.h"
-#include "daemon/history_events.h"
 #include "include/vram.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -18,24 +17,23 @@
 #include <unistd.h>
 
 #define SHOWN_MAX 64 /* bytes of what is wrong that are quoted */
-#define NUMBER_MAX 65536
 #define NS_PER_S UINT64_C(1000000000)
-
-enum section {
-    SECTION_NONE,
-    SECTION_DAEMON,
-    SECTION_GPU,
-};
+#define SECTIONS "[daemon], [gpu SEL], [ceiling NAME], [users] and [user NAME]"
+#define SECTIONS_OR "[daemon], [gpu SEL], [ceiling NAME], [users] or [user NAME]"
 
 /* A text on its way through the parser of INI files, which asks for its lines and hands on names and values. */
 struct reading {
     const char *name, *at, *end;
     unsigned line;
-    enum section section;
-    bool awaits_setting; /* the line is neither empty nor a comment nor a section's */
-    bool has_comment;    /* behind its value */
-    unsigned
-        set_at[16]; /* the lines of [daemon]'s settings, in the order of their table; 0: not set */
+    enum config_section section;
+    char title[SHOWN_MAX]; /* of the section, for people: "gpu 0" */
+    char *into;            /* its structure */
+    unsigned begun;        /* its line */
+    bool awaits_setting;   /* the line is neither empty nor a comment nor a section's */
+    bool has_comment;      /* behind its value */
+    /* The lines of its settings, in the order of their table; 0: not set. [daemon] can be taken up again. */
+    unsigned set_at[CONFIG_SETTINGS_MAX], daemon_set_at[CONFIG_SETTINGS_MAX];
+    unsigned users_at; /* the line of [users]; 0: it is not there */
     struct config config;
     int result;
     char *problem;
@@ -69,155 +67,6 @@ static int complain(struct reading *reading, const char *format, ...)
     return -EINVAL;
 }
 
-/* ---- Values ---------------------------------------------------------------------------------- */
-
-static int read_margin(const char *value, void *to)
-{
-    struct config_margin *margin = to;
-    return margin_parse(value, &margin->bytes, &margin->millipercent);
-}
-
-static int read_group(const char *value, void *to)
-{
-    if (strlen(value) >= CONFIG_GROUP_MAX || value[0] == '-' || value[strcspn(value, " \t:,/")]) {
-        return -EINVAL;
-    }
-    (void)text_copy(to, CONFIG_GROUP_MAX, value);
-    return 0;
-}
-
-static int read_number(const char *value, void *to)
-{
-    uint32_t number = 0;
-    for (const char *at = value; *at; at++) {
-        if (*at < '0' || *at > '9' || number > NUMBER_MAX) {
-            return -EINVAL;
-        }
-        number = number * 10 + (uint32_t)(*at - '0');
-    }
-    if (number < 1 || number > NUMBER_MAX) {
-        return -ERANGE;
-    }
-    *(uint32_t *)to = number;
-    return 0;
-}
-
-static int read_duration(const char *value, void *to)
-{
-    return duration_parse(value, to);
-}
-
-static int read_listen(const char *value, void *to)
-{
-    struct gate_address address;
-    if (value[0] && (strlen(value) >= GATE_TEXT_MAX || gate_parse_address(value, &address) < 0)) {
-        return -EINVAL;
-    }
-    (void)text_copy(to, GATE_TEXT_MAX, value);
-    return 0;
-}
-
-static int read_path(const char *value, void *to)
-{
-    if (strlen(value) >= CONFIG_PATH_MAX || (value[0] && value[0] != '/')) {
-        return -EINVAL;
-    }
-    (void)text_copy(to, CONFIG_PATH_MAX, value);
-    return 0;
-}
-
-static int read_hosts(const char *value, void *to)
-{
-    if (strlen(value) >= CONFIG_HOSTS_MAX || !gate_are_hosts(value)) {
-        return -EINVAL;
-    }
-    (void)text_copy(to, CONFIG_HOSTS_MAX, value);
-    return 0;
-}
-
-static int read_history(const char *value, void *to)
-{
-    static const char *const words[] = {
-        [CONFIG_HISTORY_AUTO] = "auto", [CONFIG_HISTORY_ON] = "on", [CONFIG_HISTORY_OFF] = "off"};
-    for (uint32_t i = 0; i < ARRAY_LENGTH(words); i++) {
-        if (strcmp(value, words[i]) == 0) {
-            *(uint32_t *)to = i;
-            return 0;
-        }
-    }
-    return -EINVAL;
-}
-
-static int read_command(const char *value, void *to)
-{
-    return text_copy(to, CONFIG_COMMAND_MAX, value) < CONFIG_COMMAND_MAX ? 0 : -EINVAL;
-}
-
-static int read_kinds(const char *value, void *to)
-{
-    return history_kinds_parse(value, to);
-}
-
-/* Long enough for a shell to start, and no longer than what waits behind it bears. */
-static int read_timeout(const char *value, void *to)
-{
-    uint64_t ns;
-    int r = duration_parse(value, &ns);
-    if (r < 0 || ns < NS_PER_S / 10 || ns > 3600 * NS_PER_S) {
-        return -EINVAL;
-    }
-    *(uint64_t *)to = ns;
-    return 0;
-}
-
-/* From what a file needs at least to what can be bounded at all. */
-static int read_file_size(const char *value, void *to)
-{
-    uint64_t bytes;
-    int r = size_parse(value, &bytes, NULL);
-    if (r < 0 || bytes < MIB || bytes > 1024 * GIB) {
-        return -EINVAL;
-    }
-    *(uint64_t *)to = bytes;
-    return 0;
-}
-
-#define MARGINS "a size such as 1024M, or a part such as 5%"
-#define GROUPS "a group's name, or nothing"
-#define NUMBERS "a number from 1 to 65536"
-
-/* What [daemon] may say. */
-static const struct setting {
-    const char *name;
-    int (*read)(const char *value, void *to);
-    size_t offset; /* in struct config */
-    const char *allowed;
-} settings[] = {
-    {"margin", read_margin, offsetof(struct config, margin), MARGINS},
-    {"lease_group", read_group, offsetof(struct config, lease_group), GROUPS},
-    {"admin_group", read_group, offsetof(struct config, admin_group), GROUPS},
-    {"max_waiters", read_number, offsetof(struct config, max_waiters), NUMBERS},
-    {"max_leases", read_number, offsetof(struct config, max_leases), NUMBERS},
-    {"linger", read_duration, offsetof(struct config, linger_ns),
-     "a duration such as 60s, 5m or 1h"},
-    {"listen", read_listen, offsetof(struct config, listen),
-     "an address and a port such as 127.0.0.1:9464, or nothing"},
-    {"token_file", read_path, offsetof(struct config, token_file), "an absolute path, or nothing"},
-    {"public_host", read_hosts, offsetof(struct config, public_host),
-     "names of this machine with blanks between them"},
-    {"history", read_history, offsetof(struct config, history), "on, off or auto"},
-    {"history_max", read_file_size, offsetof(struct config, history_max_bytes),
-     "a size from 1M to 1T"},
-    {"on_event", read_command, offsetof(struct config, on_event), "a command, or nothing"},
-    {"on_event_kinds", read_kinds, offsetof(struct config, on_event_kinds),
-     "a list with commas of kinds of events such as nearly_full,gpu_lost, or nothing"},
-    {"on_event_timeout", read_timeout, offsetof(struct config, on_event_timeout_ns),
-     "a duration from 100ms to 1h"},
-};
-
-_Static_assert(ARRAY_LENGTH(settings) <= ARRAY_LENGTH(((struct reading *)0)->set_at),
-               "every setting has a line");
-
 static int complain_of_value(struct reading *reading, const char *name, const char *value,
                              const char *allowed)
 {
@@ -225,42 +74,23 @@ static int complain_of_value(struct reading *reading, const char *name, const ch
     return complain(reading, "%s cannot be '%s': it is %s", name, quote(value, shown), allowed);
 }
 
-static int set_of_daemon(struct reading *reading, const char *name, const char *value)
+static int complain_of_name(struct reading *reading, const char *name)
 {
-    char shown[SHOWN_MAX], list[256] = "";
+    const struct config_table *table = &config_tables[reading->section];
+    char shown[SHOWN_MAX], list[320] = "";
     size_t length = 0;
-    for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
-        const struct setting *setting = &settings[i];
+    for (size_t i = 0; i < table->count && length < sizeof(list); i++) {
         length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s", i ? ", " : "",
-                                   setting->name);
-        if (strcmp(name, setting->name) != 0) {
-            continue;
-        }
-        if (reading->set_at[i]) {
-            return complain(reading, "%s is set in line %u already", name, reading->set_at[i]);
-        }
-        reading->set_at[i] = reading->line;
-        if (setting->read == read_command && reading->has_comment) {
-            return complain(reading,
-                            "a blank and ';' begin a comment, in which no part of a command "
-                            "can be: put it into a file");
-        }
-        if (setting->read(value, (char *)&reading->config + setting->offset) < 0) {
-            return complain_of_value(reading, name, value, setting->allowed);
-        }
-        return 0;
+                                   table->settings[i].name);
     }
-    return complain(reading, "[daemon] has no setting '%s': it has %s", quote(name, shown), list);
+    return complain(reading, "[%s] has no setting '%s': it has %s", reading->title,
+                    quote(name, shown), list);
 }
 
-static int set_of_gpu(struct reading *reading, const char *name, const char *value)
+/* The same GPU in two sections is one GPU with two margins. */
+static int check_margin(struct reading *reading)
 {
-    char shown[SHOWN_MAX];
-    struct config_gpu *gpu = &reading->config.gpus[reading->config.gpu_count - 1];
-    if (strcmp(name, "margin") != 0) {
-        return complain(reading, "[gpu %s] has no setting '%s': it has margin", gpu->selector,
-                        quote(name, shown));
-    }
+    struct config_gpu *gpu = (struct config_gpu *)(void *)reading->into;
     for (size_t i = 0; i < reading->config.gpu_count; i++) {
         const struct config_gpu *earlier = &reading->config.gpus[i];
         if (earlier->line && strcmp(earlier->selector, gpu->selector) == 0) {
@@ -269,8 +99,34 @@ static int set_of_gpu(struct reading *reading, const char *name, const char *val
         }
     }
     gpu->line = reading->line;
-    if (read_margin(value, &gpu->margin) < 0) {
-        return complain_of_value(reading, name, value, MARGINS);
+    return 0;
+}
+
+static int set(struct reading *reading, const char *name, const char *value)
+{
+    const struct config_table *table = &config_tables[reading->section];
+    bool is_daemon = reading->section == SECTION_DAEMON;
+    unsigned *set_at = is_daemon ? reading->daemon_set_at : reading->set_at;
+    size_t i = 0;
+    while (i < table->count && strcmp(name, table->settings[i].name) != 0) {
+        i++;
+    }
+    if (i == table->count) {
+        return complain_of_name(reading, name);
+    }
+    if (reading->section == SECTION_GPU && check_margin(reading) < 0) {
+        return -EINVAL;
+    }
+    if (set_at[i]) {
+        return complain(reading, "%s is set in line %u already", name, set_at[i]);
+    }
+    set_at[i] = reading->line;
+    if (reading->has_comment && config_is_command(&table->settings[i])) {
+        return complain(reading, "a blank and ';' begin a comment, in which no part of a command "
+                                 "can be: put it into a file");
+    }
+    if (table->settings[i].read(value, reading->into + table->settings[i].offset) < 0) {
+        return complain_of_value(reading, name, value, table->settings[i].allowed);
     }
     return 0;
 }
@@ -282,48 +138,159 @@ static int take_setting(void *user, const char *section, const char *name, const
     char shown[SHOWN_MAX];
     (void)section;
     reading->awaits_setting = false;
-    switch (reading->section) {
-    case SECTION_DAEMON:
-        return set_of_daemon(reading, name, value) == 0;
-    case SECTION_GPU:
-        return set_of_gpu(reading, name, value) == 0;
-    default:
-        (void)complain(reading, "'%s' stands before any section: [daemon] or [gpu SEL]",
-                       quote(name, shown));
+    if (reading->section == SECTION_NONE) {
+        (void)complain(reading, "'%s' stands before any section: " SECTIONS_OR, quote(name, shown));
         return 0;
     }
+    return set(reading, name, value) == 0;
 }
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
 
+/* Room for one more. NULL: none, which was complained of. */
+static void *make_room(struct reading *reading, void **array, size_t count, size_t size)
+{
+    void *grown = realloc(*array, (count + 1) * size);
+    if (!grown) {
+        (void)complain(reading, "there is no memory left");
+        reading->result = -ENOMEM;
+        return NULL;
+    }
+    *array = grown;
+    return memset((char *)grown + count * size, 0, size);
+}
+
 static int add_gpu(struct reading *reading, const char *selector)
 {
     char shown[SHOWN_MAX];
-    unsigned address[4];
     struct config *config = &reading->config;
-    size_t length = strlen(selector);
-    bool known = length > 0 && length < CONFIG_SELECTOR_MAX &&
-                 (gpu_name_is_number(selector, length) || gpu_name_parse_pci(selector, address) ||
-                  gpu_name_is_uuid_like(selector));
-    if (!known) {
+    if (strlen(selector) >= CONFIG_SELECTOR_MAX || !config_is_selector(selector)) {
         return complain(reading,
                         "'%s' is no GPU: name it by its index, its UUID or the beginning of it, or "
                         "its PCI address",
                         quote(selector, shown));
     }
-    struct config_gpu *gpus =
-        realloc(config->gpus, (config->gpu_count + 1) * sizeof(*config->gpus));
-    if (!gpus) {
-        (void)complain(reading, "there is no memory left");
-        reading->result = -ENOMEM;
+    struct config_gpu *gpu =
+        make_room(reading, (void **)(void *)&config->gpus, config->gpu_count, sizeof(*gpu));
+    if (!gpu) {
         return -ENOMEM;
     }
-    config->gpus = gpus;
-    struct config_gpu *gpu = &gpus[config->gpu_count++];
-    memset(gpu, 0, sizeof(*gpu));
+    config->gpu_count++;
     (void)text_copy(gpu->selector, sizeof(gpu->selector), selector);
-    reading->section = SECTION_GPU;
+    reading->into = (char *)gpu;
     return 0;
+}
+
+/* A name for people, which lists and logs show. */
+static bool is_plain_name(const char *name)
+{
+    for (const char *c = name; *c; c++) {
+        if (*c <= ' ' || *c > '~') {
+            return false;
+        }
+    }
+    return name[0] && strlen(name) < CONFIG_NAME_MAX;
+}
+
+static int add_ceiling(struct reading *reading, const char *name)
+{
+    char shown[SHOWN_MAX];
+    struct config *config = &reading->config;
+    if (!is_plain_name(name)) {
+        return complain(reading, "'%s' is no name: it is 1 to %d characters without blanks",
+                        quote(name, shown), CONFIG_NAME_MAX - 1);
+    }
+    for (size_t i = 0; i < config->ceiling_count; i++) {
+        if (strcmp(config->ceilings[i].name, name) == 0) {
+            return complain(reading, "there is a ceiling %s in line %u already", name,
+                            config->ceilings[i].line);
+        }
+    }
+    if (config->ceiling_count == CONFIG_CEILINGS_MAX) {
+        return complain(reading, "there are more than %d ceilings", CONFIG_CEILINGS_MAX);
+    }
+    struct config_ceiling *ceiling = make_room(reading, (void **)(void *)&config->ceilings,
+                                               config->ceiling_count, sizeof(*ceiling));
+    if (!ceiling) {
+        return -ENOMEM;
+    }
+    config->ceiling_count++;
+    ceiling->line = reading->line;
+    (void)text_copy(ceiling->name, sizeof(ceiling->name), name);
+    reading->into = (char *)ceiling;
+    return 0;
+}
+
+static const struct config_limits no_limits = {UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+
+static int add_user(struct reading *reading, const char *name)
+{
+    char shown[SHOWN_MAX];
+    struct config *config = &reading->config;
+    if (!is_plain_name(name)) {
+        return complain(reading, "'%s' is no user: it is a name or a number", quote(name, shown));
+    }
+    for (size_t i = 0; i < config->user_count; i++) {
+        if (strcmp(config->users[i].name, name) == 0) {
+            return complain(reading, "user %s has limits in line %u already", name,
+                            config->users[i].line);
+        }
+    }
+    struct config_user *user =
+        make_room(reading, (void **)(void *)&config->users, config->user_count, sizeof(*user));
+    if (!user) {
+        return -ENOMEM;
+    }
+    config->user_count++;
+    user->line = reading->line;
+    user->limits = no_limits;
+    (void)text_copy(user->name, sizeof(user->name), name);
+    reading->into = (char *)&user->limits;
+    return 0;
+}
+
+static int enter_users(struct reading *reading)
+{
+    if (reading->users_at) {
+        return complain(reading, "there is [users] in line %u already", reading->users_at);
+    }
+    reading->users_at = reading->line;
+    reading->into = (char *)&reading->config.limits;
+    return 0;
+}
+
+/* Whether the section that ends here says all that it must. */
+static int leave_section(struct reading *reading)
+{
+    if (reading->section == SECTION_CEILING && (!reading->set_at[0] || !reading->set_at[1])) {
+        reading->line = reading->begun;
+        return complain(reading,
+                        "[%s] has no %s: a ceiling needs match = unit:NAME (or another) "
+                        "and size = N",
+                        reading->title, reading->set_at[0] ? "size" : "match");
+    }
+    return 0;
+}
+
+/* The section of this name, "daemon" or "gpu 0". *ret_rest: what stands behind its first word. */
+static enum config_section find_section(const char *name, const char **ret_rest)
+{
+    static const char *const kinds[SECTION_COUNT] = {
+        [SECTION_GPU] = "gpu ",
+        [SECTION_CEILING] = "ceiling ",
+        [SECTION_USER] = "user ",
+    };
+    *ret_rest = "";
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        size_t length = kinds[i] ? strlen(kinds[i]) : 0;
+        if (length && strncmp(name, kinds[i], length) == 0) {
+            *ret_rest = name + length + strspn(name + length, " \t");
+            return (enum config_section)i;
+        }
+    }
+    return strcmp(name, "daemon") == 0  ? SECTION_DAEMON
+           : strcmp(name, "users") == 0 ? SECTION_USERS
+                                        : SECTION_NONE;
 }
 
 /* "[NAME]" and nothing but a comment behind it. */
@@ -333,18 +300,27 @@ static int enter_section(struct reading *reading, const char *line)
     const char *close = strchr(line, ']');
     const char *rest = close ? close + 1 + strspn(close + 1, " \t\n") : "";
     if (!close || (*rest && *rest != ';' && *rest != '#')) {
-        return complain(reading, "'%s' is no section: [daemon] or [gpu SEL]", quote(line, shown));
+        return complain(reading, "'%s' is no section: " SECTIONS_OR, quote(line, shown));
     }
     (void)text_copy_n(name, sizeof(name), line + 1, (size_t)(close - line - 1));
-    if (strcmp(name, "daemon") == 0) {
-        reading->section = SECTION_DAEMON;
-        return 0;
+    enum config_section section = find_section(name, &rest);
+    if (section == SECTION_NONE) {
+        return complain(reading, "there is no section [%s]: there are " SECTIONS,
+                        quote(name, shown));
     }
-    if (strncmp(name, "gpu ", 4) == 0) {
-        return add_gpu(reading, name + 4 + strspn(name + 4, " \t"));
+    if (leave_section(reading) < 0) {
+        return -EINVAL;
     }
-    return complain(reading, "there is no section [%s]: there are [daemon] and [gpu SEL]",
-                    quote(name, shown));
+    reading->section = section;
+    reading->begun = reading->line;
+    reading->into = (char *)&reading->config;
+    memset(reading->set_at, 0, sizeof(reading->set_at));
+    (void)quote(name, reading->title);
+    return section == SECTION_GPU       ? add_gpu(reading, rest)
+           : section == SECTION_CEILING ? add_ceiling(reading, rest)
+           : section == SECTION_USER    ? add_user(reading, rest)
+           : section == SECTION_USERS   ? enter_users(reading)
+                                        : 0;
 }
 
 /* The next line without the white space at both ends. Its length, which moves on to the line behind it. */
@@ -411,14 +387,20 @@ void config_init(struct config *config)
         .linger_ns = 60 * NS_PER_S,
         .history_max_bytes = 64 * MIB,
         .on_event_timeout_ns = 10 * NS_PER_S,
+        .idle_notice_ns = 300 * NS_PER_S,
+        .limits = no_limits,
     };
 }
 
 void config_done(struct config *config)
 {
     free(config->gpus);
+    free(config->ceilings);
+    free(config->users);
     config->gpus = NULL;
-    config->gpu_count = 0;
+    config->ceilings = NULL;
+    config->users = NULL;
+    config->gpu_count = config->ceiling_count = config->user_count = 0;
 }
 
 int config_parse(const char *name, const char *text, size_t length, struct config *ret_config,
@@ -431,6 +413,9 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
     config_init(&reading.config);
     if (ini_parse_stream(give_line, &reading, take_setting, &reading) != 0 && reading.result == 0) {
         (void)complain(&reading, "the line cannot be read");
+    }
+    if (reading.result == 0) {
+        (void)leave_section(&reading);
     }
     if (reading.result < 0) {
         config_done(&reading.config);
@@ -477,28 +462,41 @@ int config_load(const char *path, struct config *ret_config, char problem[CONFIG
     return r;
 }
 
-/* ---- Margins --------------------------------------------------------------------------------- */
+/* ---- Users ----------------------------------------------------------------------------------- */
 
-static bool means(const char *selector, uint64_t index, const char *uuid, const char *pci)
+static uint32_t said(uint32_t own, uint32_t others)
 {
-    unsigned wanted[4], address[4];
-    size_t length = strlen(selector);
-    if (gpu_name_is_number(selector, length)) {
-        return strtoul(selector, NULL, 10) == index;
-    }
-    if (gpu_name_parse_pci(selector, wanted)) {
-        return pci && gpu_name_parse_pci(pci, address) &&
-               memcmp(address, wanted, sizeof(address)) == 0;
-    }
-    return gpu_name_begins_uuid(selector, length, uuid);
+    return own == UINT32_MAX ? others : own;
 }
+
+struct config_limits config_limits_for(const struct config *config, uint32_t uid, const char *name)
+{
+    struct config_limits limits = uid == 0 ? no_limits : config->limits;
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%u", (unsigned)uid);
+    for (size_t i = 0; i < config->user_count; i++) {
+        const struct config_user *user = &config->users[i];
+        if (strcmp(user->name, name) == 0 || strcmp(user->name, number) == 0) {
+            const struct config_limits *own = &user->limits;
+            return (struct config_limits){
+                .bytes = own->bytes == UINT64_MAX ? limits.bytes : own->bytes,
+                .gpus = said(own->gpus, limits.gpus),
+                .leases = said(own->leases, limits.leases),
+                .waiters = said(own->waiters, limits.waiters),
+            };
+        }
+    }
+    return limits;
+}
+
+/* ---- Margins --------------------------------------------------------------------------------- */
 
 struct config_margin config_margin_for(const struct config *config, uint64_t index,
                                        const char *uuid, const char *pci)
 {
     for (size_t i = config->gpu_count; i > 0; i--) {
         const struct config_gpu *gpu = &config->gpus[i - 1];
-        if (gpu->line && means(gpu->selector, index, uuid, pci)) {
+        if (gpu->line && config_means(gpu->selector, index, uuid, pci)) {
             return gpu->margin;
         }
     }

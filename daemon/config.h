@@ -3,15 +3,19 @@
  * The daemon's configuration: an INI file (packaging/vram.conf shows one) that is read strictly. What it does not know
  * is an error with its place, for a setting that is misspelt must not be one that is not obeyed.
  *
- *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, history, history_max, on_event,
- *                    on_event_kinds, on_event_timeout, listen, token_file, public_host
+ *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, idle_after, idle_notice, history,
+ *                    history_max, on_event, on_event_kinds, on_event_timeout, listen, token_file, public_host
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
+ *     [users]        memory, gpus, leases, waiters: what a user may have at once
+ *     [user NAME]    the same for one
+ *     [ceiling NAME] match, size, gpu: room that is kept for programs that never ask
  */
 #ifndef VRAM_DAEMON_CONFIG_H
 #define VRAM_DAEMON_CONFIG_H
 
 #include "common/attr.h"
 #include "daemon/gate.h"
+#include "daemon/match.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +24,10 @@
 #define CONFIG_BYTES_MAX 65536 /* of a file */
 #define CONFIG_GROUP_MAX 33
 #define CONFIG_SELECTOR_MAX 48
+#define CONFIG_NAME_MAX 33
+#define CONFIG_GPUS_MAX 256
+#define CONFIG_CEILINGS_MAX 64
+#define CONFIG_SIZE_MAX ((uint64_t)1 << 50) /* more than any card has */
 #define CONFIG_PATH_MAX 256
 #define CONFIG_COMMAND_MAX 256
 #define CONFIG_HOSTS_MAX 256
@@ -43,6 +51,27 @@ enum config_history {
     CONFIG_HISTORY_OFF = 2,
 };
 
+/* What a user may have at once. UINT64_MAX, UINT32_MAX: nothing is said of it. */
+struct config_limits {
+    uint64_t bytes; /* of its leases, on all GPUs together */
+    uint32_t gpus, leases, waiters;
+};
+
+struct config_user {
+    char name[CONFIG_NAME_MAX]; /* or number */
+    struct config_limits limits;
+    unsigned line;
+};
+
+/* Room that is kept for programs that never ask. */
+struct config_ceiling {
+    char name[CONFIG_NAME_MAX];
+    struct match match; /* whose memory fills it */
+    uint64_t size_bytes;
+    char gpus[CONFIG_GPUS_MAX]; /* selectors, with blanks between them; "": every GPU */
+    unsigned line;              /* where its section begins */
+};
+
 struct config {
     struct config_margin margin; /* of GPUs that have none of their own: 1024 MiB */
     char lease_group
@@ -62,6 +91,14 @@ struct config {
     uint64_t on_event_timeout_ns;      /* 10 s */
     struct config_gpu *gpus;           /* in the order of the file */
     size_t gpu_count;
+    uint64_t idle_after_ns;      /* leases that hold nothing for so long are ended: 0; none are */
+    uint64_t idle_notice_ns;     /* so long after they were told: 5 min */
+    struct config_limits limits; /* of every user but root: none */
+    struct config_user *users;
+    size_t user_count;
+    struct config_ceiling
+        *ceilings; /* in the order of the file: of several for a process the first counts */
+    size_t ceiling_count;
 };
 
 /* What holds where nothing is configured. Cannot fail; config_done() is fine with it. */
@@ -79,6 +116,19 @@ MUST_CHECK int config_load(const char *path, struct config *ret_config,
 /* The same of a text; `name` is what problems call it. */
 MUST_CHECK int config_parse(const char *name, const char *text, size_t length,
                             struct config *ret_config, char problem[CONFIG_PROBLEM_MAX]);
+
+/* What a user may have: what its own section says, and for the rest what [users] says, which does not mean root. */
+struct config_limits config_limits_for(const struct config *config, uint32_t uid, const char *name);
+
+/* Whether the text has the form of a GPU's name; whether this one means that GPU. `uuid` and `pci` may be NULL. */
+bool config_is_selector(const char *text);
+bool config_means(const char *selector, uint64_t index, const char *uuid, const char *pci);
+/* The next of a list of selectors. False: there is none any more. */
+bool config_next_selector(const char **rest, char selector[CONFIG_SELECTOR_MAX]);
+
+/* Whether a ceiling keeps room on that GPU. */
+bool config_ceiling_is_on(const struct config_ceiling *ceiling, uint64_t index, const char *uuid,
+                          const char *pci);
 
 /*
  * The margin of a GPU: that of the last section that means it, else everybody's. `uuid` and `pci` may be NULL. A MIG

@@ -160,7 +160,8 @@ static uint64_t plan(const struct daemon *daemon, uint32_t *ret_take)
         uint64_t metrics_ns =
             daemon->collected.tried && !daemon->collected.succeeded ? FAILING_NS : MEMORY_NS;
         every_ns = every_ns && every_ns < metrics_ns ? every_ns : metrics_ns;
-        *ret_take |= VRAM_TAKE_HEALTH | (lists_are_due ? VRAM_TAKE_PROCESSES : 0);
+        *ret_take |= VRAM_TAKE_HEALTH | (lists_are_due ? VRAM_TAKE_PROCESSES : 0) |
+                     (daemon->promises ? daemon->promises->take(daemon->promises_data) : 0);
     }
     return every_ns;
 }

@@ -34,9 +34,14 @@ void ledger_free(struct ledger *ledger)
     for (size_t i = 0; i < ledger->owner_count; i++) {
         free(ledger->owners[i].accounts);
     }
+    for (size_t i = 0; i < ledger->user_count; i++) {
+        free(ledger->users[i]);
+    }
+    free(ledger->users);
     free(ledger->leases);
     free(ledger->waiters);
     free(ledger->owners);
+    free(ledger->ceilings);
     free(ledger->pasts);
     free(ledger->places);
     free(ledger);
@@ -61,8 +66,10 @@ int ledger_restore_lease(struct ledger *ledger, const struct ledger_lease *from)
     lease->owner = from->owner;
     lease->size_bytes = from->size_bytes;
     lease->until_ns = from->until_ns;
+    lease->notice_ns = lease_notice(from->until_ns, 0);
     lease->filled = from->filled;
-    int r = 0;
+    lease->user = ledger_user(ledger, from->user);
+    int r = lease->user ? 0 : -ENOMEM;
     for (size_t i = 0; r == 0 && i < from->gpu_count; i++) {
         bases[i] = from->gpus[i].base_bytes;
         lease->gpus[i] = ledger_gpu_add(ledger, from->gpus[i].uuid);
@@ -71,6 +78,8 @@ int ledger_restore_lease(struct ledger *ledger, const struct ledger_lease *from)
     r = r < 0 ? r : ledger_add_lease(ledger, lease, from->holder, bases);
     if (r < 0) {
         (void)lease_free(lease);
+    } else {
+        lease->user->last_grant = ++ledger->grants;
     }
     return r;
 }
@@ -120,6 +129,7 @@ static int enqueue(struct ledger *ledger, struct waiter *waiter)
         return -ENOMEM;
     }
     owner->requests++;
+    waiter->seq = ++ledger->arrivals;
     ledger->waiters[ledger->waiter_count++] = waiter;
     return 0;
 }
@@ -132,6 +142,8 @@ static int queue_request(struct ledger *ledger, const struct ledger_request *req
         return -ENOMEM;
     }
     *waiter = (struct waiter){
+        .user = ledger_user(ledger, request->user),
+        .rank = SIZE_MAX,
         .owner = request->owner,
         .size_bytes = request->size_bytes,
         .margin_bytes = request->margin_bytes,
@@ -153,7 +165,10 @@ static int queue_request(struct ledger *ledger, const struct ledger_request *req
             gpu_set_add(&waiter->candidates, gpu);
         }
     }
-    int r = enqueue(ledger, waiter);
+    int r = waiter->user ? enqueue(ledger, waiter) : -ENOMEM;
+    if (r < 0 && waiter->user) {
+        user_leave(waiter->user);
+    }
     if (r < 0) {
         free(waiter);
     }
@@ -218,6 +233,7 @@ int ledger_grow(struct ledger *ledger, const char *id, const char *request_id, u
     }
     struct ledger_request request = {
         .owner = lease->owner,
+        .user = lease->user->id,
         .size_bytes = more_bytes,
         .gpu_count = (uint32_t)lease->gpu_count,
         .margin_bytes = VRAM_UNKNOWN,
@@ -287,13 +303,14 @@ int ledger_fill(struct ledger *ledger, const char *id, uint64_t now_ns)
     return 0;
 }
 
-int ledger_until(struct ledger *ledger, const char *id, uint64_t until_ns)
+int ledger_until(struct ledger *ledger, const char *id, uint64_t until_ns, uint64_t now_ns)
 {
     struct lease *lease = ledger_lease_of_id(ledger, id);
     if (!lease) {
         return -ENOENT;
     }
     lease->until_ns = until_ns;
+    lease->notice_ns = lease_notice(until_ns, now_ns);
     return 0;
 }
 
@@ -303,6 +320,7 @@ void ledger_forget_waiter(struct ledger *ledger, struct waiter *waiter)
 {
     struct owner *owner = ledger_owner(ledger, waiter->owner);
     owner->requests--;
+    user_leave(waiter->user);
     ledger_owner_forget(ledger, waiter->owner);
     free(waiter);
 }
@@ -369,9 +387,15 @@ void ledger_tick(struct ledger *ledger, uint64_t now_ns)
         ledger->grace_ns = 0;
     }
     for (size_t i = ledger->lease_count; i-- > 0;) {
-        if (ledger->leases[i]->until_ns <= now_ns) {
-            ledger_lower(ledger, ledger->leases[i], now_ns);
-            ledger_remove_lease(ledger, i, LEDGER_EXPIRED);
+        struct lease *lease = ledger->leases[i];
+        bool is_idle = lease->idle_until_ns <= now_ns;
+        if (is_idle || lease->until_ns <= now_ns) {
+            ledger_lower(ledger, lease, now_ns);
+            ledger_remove_lease(ledger, i, is_idle ? LEDGER_IDLE : LEDGER_EXPIRED);
+        } else if (lease->notice_ns <= now_ns) {
+            struct ledger_lease view = ledger_view(ledger, lease);
+            lease->notice_ns = LEDGER_NEVER;
+            ledger->ops->notice(ledger->data, &view);
         }
     }
 }
@@ -386,7 +410,10 @@ uint64_t ledger_next_ns(const struct ledger *ledger)
         }
     }
     for (size_t i = 0; i < ledger->lease_count; i++) {
-        next = ledger->leases[i]->until_ns < next ? ledger->leases[i]->until_ns : next;
+        const struct lease *lease = ledger->leases[i];
+        next = lease->until_ns < next ? lease->until_ns : next;
+        next = lease->idle_until_ns < next ? lease->idle_until_ns : next;
+        next = lease->notice_ns < next ? lease->notice_ns : next;
     }
     return next;
 }

@@ -17,6 +17,11 @@
  * outer one. What a nested owner's members use beyond their own promise counts as used by the outer one's, so that
  * the two together have what both were promised. The outer one is the nearest that was promised something in this
  * memory: who is in between may hold on other GPUs only.
+ *
+ * A ceiling is room kept for programs that never ask. It is outstanding like a lease's, for what is left of it: its
+ * size, less what its processes use, less what leases that stand for the same processes are promised and use, so that
+ * nothing is kept twice. What is promised to such an owner comes out of it: how those of a ceiling share it is between
+ * them.
  */
 #ifndef VRAM_DAEMON_LEDGER_H
 #define VRAM_DAEMON_LEDGER_H
@@ -29,11 +34,13 @@
 #define LEDGER_GPUS 256    /* the ledger knows the first so many that it ever saw */
 #define LEDGER_UUID_MAX 96 /* as a source has them */
 #define LEDGER_NAME_MAX 64
-#define LEDGER_PASSES 8 /* how often later requests may pass one that cannot run */
+#define LEDGER_CEILINGS 64 /* how many ceilings there may be */
+#define LEDGER_PASSES 8    /* how often later requests may pass a user's first that cannot run */
 #define LEDGER_NEVER UINT64_MAX
 
-#define LEDGER_GRACE_NS ((uint64_t)3000000000) /* for waiters to return after a restart */
-#define LEDGER_DOUBT_NS ((uint64_t)2000000000) /* growth within this is doubt */
+#define LEDGER_NOTICE_NS ((uint64_t)60000000000) /* how long before its end a lease is told of it */
+#define LEDGER_GRACE_NS ((uint64_t)3000000000)   /* for waiters to return after a restart */
+#define LEDGER_DOUBT_NS ((uint64_t)2000000000)   /* growth within this is doubt */
 #define LEDGER_DOUBT_MAX_NS ((uint64_t)10000000000)
 #define LEDGER_DOUBT_BYTES ((uint64_t)64 << 20)
 #define LEDGER_PROOF_NS                                                                            \
@@ -52,6 +59,7 @@ struct ledger_gpu {
     bool usable;      /* neither lost nor forbidden */
     bool current;     /* it answered for this sample */
     bool uses_known;  /* its process list could be read */
+    bool drained;     /* nothing new is to be promised there */
     uint64_t total_bytes, reserved_bytes, free_bytes;
     uint64_t margin_bytes; /* the daemon's own for it */
 };
@@ -65,21 +73,31 @@ struct ledger_use {
     uint64_t owner;      /* the nearest owner or requester that it counts for; 0: none */
     uint64_t outer;      /* where that one has no lease yet: the nearest that has; 0: none */
     bool is_owner;       /* it is that owner's own process */
+    uint32_t ceiling;    /* the number of the ceiling that is for it there; 0: none */
     uint64_t used_bytes; /* may be unknown */
     const char *name;
 };
 
+/* A ceiling on a GPU. The same number on several GPUs is so much on each; on GPUs that share a memory it counts once. */
+struct ledger_ceiling {
+    uint32_t number; /* from 1 to LEDGER_CEILINGS */
+    size_t gpu;      /* position in the sample */
+    uint64_t size_bytes;
+};
+
 struct ledger_sample {
     uint64_t begun_ns, ended_ns;
-    size_t gpu_count, use_count;
+    size_t gpu_count, use_count, ceiling_count;
     const struct ledger_gpu *gpus;
     const struct ledger_use *uses;
+    const struct ledger_ceiling *ceilings;
 };
 
 /* What is asked for. */
 struct ledger_request {
     char id[LEDGER_ID_MAX];
     uint64_t owner; /* who will hold it */
+    uint32_t user;  /* whose it is: users take turns, and have limits */
     uint64_t size_bytes;
     uint32_t gpu_count;
     uint64_t margin_bytes;         /* VRAM_UNKNOWN: the daemon's */
@@ -100,6 +118,15 @@ struct ledger_share {
     uint64_t held_bytes, outstanding_bytes; /* this lease's part; earlier leases are filled first */
 };
 
+/* A ceiling in a memory. */
+struct ledger_ceiling_share {
+    uint32_t number;
+    const char *uuid;
+    uint64_t size_bytes;
+    uint64_t held_bytes;        /* by its processes and the members of leases that stand for them */
+    uint64_t outstanding_bytes; /* what of it is kept besides leases */
+};
+
 enum ledger_state {
     LEDGER_OK = 0,
     LEDGER_FILLED = 1,    /* the owner has allocated all it will */
@@ -112,7 +139,10 @@ struct ledger_lease {
     const char *id;
     uint64_t owner, holder; /* of its owner, as holder() said when either got its first lease */
     uint64_t size_bytes;
+    uint32_t user;
     uint64_t until_ns;
+    uint64_t
+        idle_until_ns; /* when it is ended for holding nothing; LEDGER_NEVER: it is not about to be */
     bool filled;
     uint32_t state; /* enum ledger_state */
     size_t gpu_count;
@@ -126,6 +156,20 @@ enum ledger_reason {
     LEDGER_FOR_QUIET = 3,  /* a process without a lease is growing */
     LEDGER_FOR_RETURN = 4, /* after a restart: others may still return to their places */
     LEDGER_FOR_GPU = 5,    /* no candidate tells its figures */
+    LEDGER_FOR_LIMIT = 6,  /* its user has as much as it may have */
+    LEDGER_FOR_DRAIN = 7,  /* nothing new is promised on its candidates */
+};
+
+/* What a user may have at once. UINT64_MAX, UINT32_MAX: as much as there is. */
+struct ledger_limits {
+    uint64_t bytes; /* on all GPUs together */
+    uint32_t gpus, leases;
+};
+
+/* What a user has. */
+struct ledger_tally {
+    uint64_t bytes;
+    uint32_t gpus, leases, waiters;
 };
 
 struct ledger_waiter {
@@ -133,7 +177,8 @@ struct ledger_waiter {
     uint64_t owner;
     uint64_t size_bytes;
     uint32_t gpu_count;
-    bool absent;            /* known from before a restart and not back yet */
+    bool absent; /* known from before a restart and not back yet */
+    uint32_t user;
     size_t position;        /* among those whose GPUs overlap; from 1 */
     uint32_t reason;        /* enum ledger_reason */
     const char *uuid;       /* the candidate nearest to having room; NULL: none */
@@ -154,6 +199,7 @@ enum ledger_end {
     LEDGER_RELEASED = 0,
     LEDGER_OWNER_GONE = 1, /* and no member holds memory */
     LEDGER_EXPIRED = 2,
+    LEDGER_IDLE = 3, /* it held nothing for too long */
 };
 
 enum ledger_verdict {
@@ -180,6 +226,10 @@ struct ledger_ops {
                    const struct ledger_sum *sum);
     /* A lease has ended. */
     void (*ended)(void *data, const char *id, uint32_t why);
+    /* What a user may have now. NULL: nobody has limits. */
+    struct ledger_limits (*limits)(void *data, uint32_t user);
+    /* A lease will end by itself: in LEDGER_NOTICE_NS by its time, or for being idle. Or it is not idle any more. */
+    void (*notice)(void *data, const struct ledger_lease *lease);
     /* An owner's base has changed, other than by a first grant. */
     void (*base)(void *data, uint64_t owner, const char *uuid, int64_t base_bytes);
     /* A lease's state has changed; of SQUEEZED with who did it most likely, pid 0 where nobody can be named. */
@@ -220,7 +270,18 @@ MUST_CHECK int ledger_shrink(struct ledger *ledger, const char *id, uint64_t siz
 /* The owner has allocated all it will. -ENOENT. */
 MUST_CHECK int ledger_fill(struct ledger *ledger, const char *id, uint64_t now_ns);
 /* -ENOENT. LEDGER_NEVER: as its holders. */
-MUST_CHECK int ledger_until(struct ledger *ledger, const char *id, uint64_t until_ns);
+MUST_CHECK int ledger_until(struct ledger *ledger, const char *id, uint64_t until_ns,
+                            uint64_t now_ns);
+
+/* The owner's leases stand for the processes of these ceilings (bit 0: number 1), besides those that its members are seen
+ * to be of. Nothing where the owner has neither lease nor request. */
+void ledger_put_under(struct ledger *ledger, uint64_t owner, uint64_t ceilings);
+
+/* Numbers mean other ceilings from now on: none is known until the next sample, and nobody stands for any. */
+void ledger_forget_ceilings(struct ledger *ledger);
+
+/* Leases that hold nothing for `after_ns` are told that they end, and end `notice_ns` later if they still do. 0: none. */
+void ledger_end_idle(struct ledger *ledger, uint64_t after_ns, uint64_t notice_ns);
 
 /* Ends a lease, or takes a request back, without answering it. Returns 1: a lease ended; 0: a request; -ENOENT. */
 int ledger_end(struct ledger *ledger, const char *id, uint64_t now_ns);
@@ -253,9 +314,18 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i);
 int ledger_find_lease(const struct ledger *ledger, const char *id);
 int ledger_find_waiter(const struct ledger *ledger, const char *id);
 
+/* What a user has, and how many of its requests wait. */
+struct ledger_tally ledger_tally_of(const struct ledger *ledger, uint32_t user);
+
 /* All that is outstanding in this GPU's memory; what of it is one owner's, and of those around it. */
 uint64_t ledger_outstanding(const struct ledger *ledger, const char *uuid);
 uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, uint64_t owner);
+/* What of it is kept for ceilings; and for those among them that are in `ceilings`. */
+uint64_t ledger_kept(const struct ledger *ledger, const char *uuid);
+uint64_t ledger_kept_of(const struct ledger *ledger, const char *uuid, uint64_t ceilings);
+/* As of the last sample. */
+size_t ledger_ceiling_count(const struct ledger *ledger);
+struct ledger_ceiling_share ledger_ceiling_at(const struct ledger *ledger, size_t i);
 /* Whether the owner has a lease or a request. */
 bool ledger_knows(const struct ledger *ledger, uint64_t owner);
 bool ledger_holds(const struct ledger *ledger, uint64_t owner);

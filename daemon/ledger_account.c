@@ -35,6 +35,7 @@ struct lease *lease_new(const char *id, size_t gpu_count)
         return lease_free(lease);
     }
     lease->gpu_count = gpu_count;
+    lease->notice_ns = lease->idle_until_ns = LEDGER_NEVER;
     (void)text_copy(lease->id, sizeof(lease->id), id);
     return lease;
 }
@@ -42,6 +43,9 @@ struct lease *lease_new(const char *id, size_t gpu_count)
 struct lease *lease_free(struct lease *lease)
 {
     if (lease) {
+        if (lease->user) {
+            user_leave(lease->user);
+        }
         free(lease->gpus);
         free(lease->shares);
         free(lease);
@@ -191,7 +195,7 @@ void ledger_sum_up(struct ledger *ledger, size_t memory)
         const struct account *account = ledger_account(&ledger->owners[i], memory);
         sum += account ? account_outstanding(account) : 0;
     }
-    ledger->gpus[memory].outstanding_bytes = sum;
+    ledger->gpus[memory].outstanding_bytes = sum + ledger_keep(ledger, memory);
 }
 
 void ledger_sum_up_all(struct ledger *ledger)
@@ -204,6 +208,9 @@ void ledger_sum_up_all(struct ledger *ledger)
             const struct account *account = &ledger->owners[i].accounts[j];
             ledger->gpus[account->memory].outstanding_bytes += account_outstanding(account);
         }
+    }
+    for (size_t i = 0; i < ledger->gpu_count; i++) {
+        ledger->gpus[i].outstanding_bytes += ledger_keep(ledger, i);
     }
 }
 

@@ -7,14 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A figure beyond any card's is a driver's nonsense; it would make sums wrap. */
-#define BELIEVABLE ((uint64_t)1 << 50)
-
-static uint64_t believed(uint64_t bytes)
-{
-    return bytes <= BELIEVABLE ? bytes : VRAM_UNKNOWN;
-}
-
 /* ---- Figures --------------------------------------------------------------------------------- */
 
 static void take_figures(struct gpu *gpu, const struct ledger_gpu *from)
@@ -22,9 +14,10 @@ static void take_figures(struct gpu *gpu, const struct ledger_gpu *from)
     gpu->usable = from->usable;
     gpu->current = from->current;
     gpu->uses_known = from->uses_known;
-    gpu->total_bytes = believed(from->total_bytes);
-    gpu->reserved_bytes = believed(from->reserved_bytes);
-    gpu->free_bytes = believed(from->free_bytes);
+    gpu->drained = from->drained;
+    gpu->total_bytes = ledger_believed(from->total_bytes);
+    gpu->reserved_bytes = ledger_believed(from->reserved_bytes);
+    gpu->free_bytes = ledger_believed(from->free_bytes);
     gpu->margin_bytes = from->margin_bytes;
 }
 
@@ -139,8 +132,7 @@ static int follow_memories(struct ledger *ledger, const size_t *memories)
 
 /* ---- What members use ------------------------------------------------------------------------ */
 
-/* The owner in whose account a use counts. NULL: nobody's. */
-static struct owner *counts_for(const struct ledger *ledger, const struct ledger_use *use,
+struct owner *ledger_counts_for(const struct ledger *ledger, const struct ledger_use *use,
                                 size_t memory)
 {
     struct owner *nearest = ledger_nearest(ledger, use->owner, memory);
@@ -168,8 +160,8 @@ static void book_uses(struct ledger *ledger, const struct ledger_sample *sample)
             continue;
         }
         struct gpu *memory = &ledger->gpus[ledger->gpus[places[use->gpu]].memory];
-        uint64_t used = believed(use->used_bytes);
-        const struct owner *owner = counts_for(ledger, use, memory->memory);
+        uint64_t used = ledger_believed(use->used_bytes);
+        const struct owner *owner = ledger_counts_for(ledger, use, memory->memory);
         struct account *account = ledger_account(owner, memory->memory);
         if (account) {
             account->used_bytes += used == VRAM_UNKNOWN ? 0 : used;
@@ -255,6 +247,7 @@ void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample)
     clear_uses(ledger);
     book_uses(ledger, sample);
     spill(ledger);
+    ledger_book_ceiling_uses(ledger, sample);
     ledger_sum_up_all(ledger);
 }
 
@@ -273,6 +266,7 @@ void ledger_book_first(struct ledger *ledger, const struct ledger_sample *sample
             account->base_bytes = (int64_t)(account->used_bytes + account->spilt_bytes);
         }
     }
+    ledger_book_ceiling_uses(ledger, sample);
     ledger_sum_up_all(ledger);
 }
 
@@ -354,14 +348,17 @@ static int watch_growth(struct ledger *ledger, const struct ledger_sample *sampl
     }
     for (size_t i = 0; i < sample->use_count; i++) {
         const struct ledger_use *use = &sample->uses[i];
-        if (places[use->gpu] == NO_GPU || use->owner || believed(use->used_bytes) == VRAM_UNKNOWN) {
+        if (places[use->gpu] == NO_GPU || use->owner ||
+            ledger_believed(use->used_bytes) == VRAM_UNKNOWN) {
             continue;
         }
         struct gpu *memory = &ledger->gpus[ledger->gpus[places[use->gpu]].memory];
         struct past past = {
             .memory = memory->memory, .pid = use->pid, .start_time = use->start_time};
         past = go_on(find_past(ledger, &past, &hint), past, use, now_ns, recent);
-        judge(memory, &past, use, now_ns);
+        if (!ledger_is_kept(ledger, use, memory->memory)) {
+            judge(memory, &past, use, now_ns);
+        }
         pasts[count++] = past;
     }
     free(ledger->pasts);
@@ -429,9 +426,10 @@ static void find_culprit(struct ledger *ledger, const struct ledger_sample *samp
     for (size_t i = 0; !gpu->grower && i < sample->use_count; i++) {
         const struct ledger_use *use = &sample->uses[i];
         size_t at = ledger_gpu(ledger, sample->gpus[use->gpu].uuid);
-        uint64_t used = believed(use->used_bytes);
+        uint64_t used = ledger_believed(use->used_bytes);
         if (at != NO_GPU && ledger->gpus[at].memory == memory && used != VRAM_UNKNOWN &&
-            used > most && !counts_for(ledger, use, memory)) {
+            used > most && !ledger_counts_for(ledger, use, memory) &&
+            !ledger_is_kept(ledger, use, memory)) {
             most = used;
             gpu->culprit = use->pid;
             (void)text_copy(gpu->culprit_name, sizeof(gpu->culprit_name),
@@ -443,7 +441,7 @@ static void find_culprit(struct ledger *ledger, const struct ledger_sample *samp
 static bool is_squeezed(const struct gpu *gpu, const struct gpu *memory)
 {
     return gpu->current && gpu->free_bytes != VRAM_UNKNOWN &&
-           memory->outstanding_bytes > gpu->free_bytes;
+           memory->outstanding_bytes - memory->kept_bytes > gpu->free_bytes;
 }
 
 static uint32_t state_of(const struct ledger *ledger, const struct lease *lease, size_t *ret_gpu)
@@ -497,6 +495,7 @@ int ledger_book(struct ledger *ledger, const struct ledger_sample *sample)
     ledger->places = places;
     place_gpus(ledger, sample, places, memories);
     int r = follow_memories(ledger, memories);
+    r = r < 0 ? r : ledger_book_ceilings(ledger, sample);
     r = r < 0 ? r : watch_growth(ledger, sample, places);
     if (r == 0) {
         ledger_book_uses(ledger, sample);
@@ -507,6 +506,7 @@ int ledger_book(struct ledger *ledger, const struct ledger_sample *sample)
             ledger->owners[i].looked_at |= ledger->owners[i].ended_ns <= sample->begun_ns;
         }
         judge_leases(ledger, sample);
+        ledger_watch_idle(ledger, sample->ended_ns);
     }
     return r;
 }

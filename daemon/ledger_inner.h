@@ -4,9 +4,12 @@
  *
  *   ledger.c        life, requests, time
  *   ledger_account.c  GPUs, owners, accounts, leases: what it is made of
+ *   ledger_ceiling.c  room kept for programs that never ask
  *   ledger_look.c   what can be looked at
  *   ledger_book.c   taking a sample in: figures, what members use, who grows, who holds on
- *   ledger_queue.c  the order of the queue, and granting
+ *   ledger_queue.c  going through the queue, and granting
+ *   ledger_turn.c   the order of the queue: whose turn it is, and who was passed over; what users have and may have
+ *   ledger_idle.c   leases that hold nothing
  *
  * GPUs are numbers in the ledger's own table, which only grows. GPUs that share a memory have the same `memory`,
  * the number of the first of them; accounts are kept by memory.
@@ -25,10 +28,11 @@ struct gpu_set {
 struct gpu {
     char uuid[LEDGER_UUID_MAX];
     size_t memory;
-    bool usable, current, uses_known;
+    bool usable, current, uses_known, drained;
     uint64_t total_bytes, reserved_bytes, free_bytes, margin_bytes;
     /* Of a memory, kept at its first GPU: */
-    uint64_t outstanding_bytes; /* of all owners; kept up to date by account_changed() */
+    uint64_t outstanding_bytes; /* of all owners and ceilings; kept up to date by ledger_sum_up() */
+    uint64_t kept_bytes;        /* of ceilings alone */
     uint64_t
         lowered_ns; /* when less was promised last: what a sample begun before shows may rest on more */
     bool unproven;           /* a process of unknown past was not watched long enough yet */
@@ -56,6 +60,7 @@ struct owner {
     uint64_t key;
     uint64_t holder; /* with a lease: the nearest with one whose member it is; 0: none */
     size_t leases, requests;
+    uint64_t ceilings; /* whose processes its leases stand for: bit 0 is number 1 */
     bool ended;
     bool looked_at; /* a sample begun after its end has shown who inherits */
     uint64_t ended_ns;
@@ -63,9 +68,26 @@ struct owner {
     struct account *accounts;
 };
 
+/* Whoever has, or had not long ago, leases or requests. */
+struct user {
+    uint32_t id;
+    size_t references;   /* leases and requests */
+    uint64_t last_grant; /* the number of the last grant to it; 0: none that is remembered */
+    uint64_t bytes;      /* of its leases; what follows is reckoned anew for each pass */
+    uint32_t leases;
+    struct gpu_set gpus;
+    uint64_t asked_bytes; /* of its requests that were looked at so far */
+    bool passed;          /* one of its requests was, by the grant that is counted */
+    bool promoted;
+};
+
 struct lease {
     char id[LEDGER_ID_MAX];
+    struct user *user;
     uint64_t owner, size_bytes, until_ns;
+    uint64_t notice_ns;     /* when its end is to be told; LEDGER_NEVER: it was, or needs not be */
+    uint64_t idle_since_ns; /* since when it holds nothing; 0: it does, or that is not known */
+    uint64_t idle_until_ns;
     bool filled;
     uint32_t state;
     size_t gpu_count;
@@ -76,6 +98,12 @@ struct lease {
 struct waiter {
     char id[LEDGER_ID_MAX];
     char grows[LEDGER_ID_MAX]; /* the lease that is to grow; "": a new one */
+    struct user *user;
+    uint64_t seq;  /* the order of arrival */
+    size_t place;  /* in the queue, while it is gone through */
+    size_t rank;   /* its turn in the last pass; SIZE_MAX: there was none yet */
+    uint64_t tag;  /* what its user would have, were all before it granted */
+    bool promoted; /* it, or one that its user asked for later, was passed over often enough */
     uint64_t owner, size_bytes, margin_bytes;
     uint32_t margin_millipercent, gpu_count;
     bool any_gpu; /* all that there are, also those seen later */
@@ -100,6 +128,16 @@ struct past {
     uint64_t known_ns; /* since when it is watched without a gap */
 };
 
+/* Room kept in one memory for programs that never ask. */
+struct ceiling {
+    uint32_t number;
+    size_t memory;
+    uint64_t size_bytes;
+    uint64_t used_bytes;                      /* by its processes that count for no lease there */
+    uint64_t leased_bytes, leased_used_bytes; /* what leases that stand for it are promised or use;
+                                                  what of that is used */
+};
+
 struct ledger {
     const struct ledger_ops *ops;
     void *data;
@@ -111,12 +149,30 @@ struct ledger {
     struct lease **leases;
     size_t waiter_count, waiter_room;
     struct waiter **waiters;
+    size_t user_count, user_room;
+    struct user **users;
+    uint64_t arrivals, grants; /* how many there were */
+    uint64_t idle_after_ns, idle_notice_ns;
     size_t *places; /* of the last sample's GPUs in `gpus`, or NO_GPU */
+    size_t ceiling_count;
+    struct ceiling *ceilings;
     size_t past_count;
     struct past *pasts;
     uint64_t listed_ns; /* when processes were last looked at */
     uint64_t grace_ns;  /* until when absent waiters may return; 0: there are none */
 };
+
+/* A figure beyond any card's is a driver's nonsense; it would make sums wrap. */
+static inline uint64_t ledger_believed(uint64_t bytes)
+{
+    return bytes <= (uint64_t)1 << 50 ? bytes : VRAM_UNKNOWN;
+}
+
+/* One reference less. It is remembered for a while. */
+static inline void user_leave(struct user *user)
+{
+    user->references--;
+}
 
 static inline void gpu_set_add(struct gpu_set *set, size_t gpu)
 {
@@ -171,6 +227,43 @@ MUST_CHECK int ledger_add_lease(struct ledger *ledger, struct lease *lease, uint
 struct lease *lease_new(const char *id, size_t gpu_count);
 struct lease *lease_free(struct lease *lease);
 
+/* ---- ledger_ceiling.c ---- */
+/* Takes over which ceilings there are, and what their processes use. -ENOMEM: nothing has changed. */
+MUST_CHECK int ledger_book_ceilings(struct ledger *ledger, const struct ledger_sample *sample);
+/* What their processes use that count for no lease; and for whom the others make leases stand. */
+void ledger_book_ceiling_uses(struct ledger *ledger, const struct ledger_sample *sample);
+/* Reckons anew what is kept in a memory. Returns it. */
+uint64_t ledger_keep(struct ledger *ledger, size_t memory);
+/* What is kept in a memory for the processes that an owner's leases stand for: a lease of its own comes out of it. */
+uint64_t ledger_kept_for(const struct ledger *ledger, const struct owner *owner, size_t memory);
+/* Whether this use grows into room that is kept for it. */
+bool ledger_is_kept(const struct ledger *ledger, const struct ledger_use *use, size_t memory);
+
+/* ---- ledger_turn.c ---- */
+/* The user, one reference more. NULL: out of memory. */
+struct user *ledger_user(struct ledger *ledger, uint32_t id);
+/* What each user has, reckoned anew. */
+void ledger_weigh_users(struct ledger *ledger);
+/* The requests in the order of their turns, as many as wait, for free(3). NULL: out of memory. */
+struct waiter **ledger_order(struct ledger *ledger);
+/* Those that asked before and whose memory was taken were passed over once more. Returns in `barred` the memories of those
+ * that were often enough. */
+void ledger_count_passes(struct ledger *ledger, const struct waiter *granted,
+                         const struct gpu_set *taken, struct gpu_set *barred);
+void waiter_add_memories(const struct ledger *ledger, const struct waiter *waiter,
+                         struct gpu_set *set);
+/* Whether its user may have it. */
+enum limited { LIMIT_ALLOWS, LIMIT_LATER, LIMIT_NEVER };
+enum limited ledger_limit(const struct ledger *ledger, const struct waiter *waiter);
+/* Whether its user's limit of GPUs leaves only those that it has. */
+bool ledger_is_bound_to_own_gpus(const struct ledger *ledger, const struct waiter *waiter);
+
+/* ---- ledger_idle.c ---- */
+/* Looks which leases hold nothing, as a sample shows it. */
+void ledger_watch_idle(struct ledger *ledger, uint64_t now_ns);
+/* When its end is to be told. */
+uint64_t lease_notice(uint64_t until_ns, uint64_t now_ns);
+
 /* ---- ledger.c ---- */
 bool waiter_wants(const struct waiter *waiter, size_t gpu);
 bool waiters_overlap(const struct ledger *ledger, const struct waiter *a, const struct waiter *b);
@@ -182,6 +275,9 @@ struct ledger_lease ledger_view(const struct ledger *ledger, const struct lease 
 
 /* ---- ledger_book.c ---- */
 MUST_CHECK int ledger_book(struct ledger *ledger, const struct ledger_sample *sample);
+/* The owner in whose account a use counts. NULL: nobody's. */
+struct owner *ledger_counts_for(const struct ledger *ledger, const struct ledger_use *use,
+                                size_t memory);
 /* Books what members use, as the sample shows it, anew: more is promised. */
 void ledger_book_uses(struct ledger *ledger, const struct ledger_sample *sample);
 /* The same, where these shares of a lease are the first that its owner was promised there. */

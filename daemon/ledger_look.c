@@ -46,7 +46,9 @@ struct ledger_lease ledger_view(const struct ledger *ledger, const struct lease 
         .owner = lease->owner,
         .holder = owner->holder,
         .size_bytes = lease->size_bytes,
+        .user = lease->user->id,
         .until_ns = lease->until_ns,
+        .idle_until_ns = lease->idle_until_ns,
         .filled = lease->filled,
         .state = lease->state,
         .gpu_count = lease->gpu_count,
@@ -92,8 +94,11 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i)
     const struct gpu *nearest = waiter->nearest == NO_GPU ? NULL : &ledger->gpus[waiter->nearest];
     const struct gpu *memory = nearest ? &ledger->gpus[nearest->memory] : NULL;
     size_t position = 1;
-    for (size_t j = 0; j < i; j++) {
-        position += ledger->waiters[j] && waiters_overlap(ledger, waiter, ledger->waiters[j]);
+    for (size_t j = 0; j < ledger->waiter_count; j++) {
+        const struct waiter *other = ledger->waiters[j];
+        bool is_before = other && (other->rank < waiter->rank ||
+                                   (other->rank == waiter->rank && other->seq < waiter->seq));
+        position += is_before && waiters_overlap(ledger, waiter, other);
     }
     return (struct ledger_waiter){
         .id = waiter->id,
@@ -101,6 +106,7 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i)
         .size_bytes = waiter->size_bytes,
         .gpu_count = waiter->gpu_count,
         .absent = waiter->absent,
+        .user = waiter->user->id,
         .position = position,
         .reason = waiter->reason,
         .uuid = nearest ? nearest->uuid : NULL,

@@ -37,27 +37,32 @@ static uint64_t margin_for(const struct waiter *waiter, const struct gpu *gpu)
     return waiter->margin_bytes == VRAM_UNKNOWN ? gpu->margin_bytes : waiter->margin_bytes;
 }
 
-/* What is outstanding counts in full, the asker's own too: a further lease comes on top of it. */
+/* What is outstanding counts in full, the asker's own too: a further lease comes on top of it. Only what a ceiling keeps
+ * for it does not, as far as this lease would come out of it. */
 static void reckon(const struct ledger *ledger, const struct waiter *waiter,
                    struct reckoning *reckoning)
 {
+    const struct owner *owner = ledger_owner(ledger, waiter->owner);
     reckoning->count = 0;
     for (size_t i = 0; i < ledger->gpu_count; i++) {
         const struct gpu *gpu = &ledger->gpus[i], *memory = &ledger->gpus[gpu->memory];
         if (!waiter_wants(waiter, i)) {
             continue;
         }
+        uint64_t kept = ledger_kept_for(ledger, owner, gpu->memory);
+        uint64_t own = kept < waiter->size_bytes ? kept : waiter->size_bytes;
         reckoning->gpus[reckoning->count] = i;
         reckoning->uuids[reckoning->count] = gpu->uuid;
         reckoning->rooms[reckoning->count++] = (struct room){
             .total_bytes = gpu->total_bytes,
             .reserved_bytes = gpu->reserved_bytes,
             .free_bytes = gpu->free_bytes,
-            .promised_bytes = memory->outstanding_bytes,
+            .promised_bytes = memory->outstanding_bytes - own,
             .margin_bytes = margin_for(waiter, gpu),
             .pool = (uint32_t)gpu->memory,
             .usable = gpu->usable,
             .current = gpu->current,
+            .closed = gpu->drained,
         };
     }
 }
@@ -68,9 +73,10 @@ static bool is_doubtful(const struct gpu *memory, uint64_t now_ns)
 }
 
 /* The candidates that may be had now. */
-static void leave_open(const struct pass *pass, struct reckoning *open)
+static void leave_open(const struct pass *pass, const struct waiter *waiter, struct reckoning *open)
 {
     const struct ledger *ledger = pass->ledger;
+    bool is_bound = ledger_is_bound_to_own_gpus(ledger, waiter);
     open->count = pass->all->count;
     for (size_t i = 0; i < open->count; i++) {
         open->gpus[i] = pass->all->gpus[i];
@@ -79,7 +85,8 @@ static void leave_open(const struct pass *pass, struct reckoning *open)
         const struct gpu *memory = &ledger->gpus[number];
         bool closed = gpu_set_has(&pass->barred, number) || gpu_set_has(&pass->returning, number) ||
                       memory->unproven || memory->lowered_ns >= pass->sample->begun_ns ||
-                      is_doubtful(memory, pass->sample->ended_ns);
+                      is_doubtful(memory, pass->sample->ended_ns) ||
+                      (is_bound && !gpu_set_has(&waiter->user->gpus, open->gpus[i]));
         open->rooms[i].usable = open->rooms[i].usable && !closed;
     }
 }
@@ -91,7 +98,7 @@ static void find_nearest(struct waiter *waiter, const struct reckoning *reckonin
     waiter->missing_bytes = VRAM_UNKNOWN;
     for (size_t i = 0; i < reckoning->count; i++) {
         const struct room *room = &reckoning->rooms[i];
-        if (room->usable && room->answer != ROOM_NEVER &&
+        if (room->usable && room->answer != ROOM_NEVER && !room->closed &&
             (waiter->nearest == NO_GPU || room->shortfall_bytes < waiter->missing_bytes)) {
             waiter->nearest = reckoning->gpus[i];
             waiter->missing_bytes = room->shortfall_bytes;
@@ -99,8 +106,23 @@ static void find_nearest(struct waiter *waiter, const struct reckoning *reckonin
     }
 }
 
+/* Whether nothing new is promised wherever it could be. */
+static bool is_drained(const struct reckoning *reckoning)
+{
+    bool any = false;
+    for (size_t i = 0; i < reckoning->count; i++) {
+        const struct room *room = &reckoning->rooms[i];
+        bool could = room->usable && room->answer != ROOM_NEVER;
+        if (could && !room->closed) {
+            return false;
+        }
+        any |= could;
+    }
+    return any;
+}
+
 /* Why it cannot have what there is room for. */
-static uint32_t reason_closed(const struct pass *pass)
+static uint32_t reason_closed(const struct pass *pass, const struct waiter *waiter)
 {
     bool turn = false, returning = false;
     for (size_t i = 0; i < pass->all->count; i++) {
@@ -108,7 +130,11 @@ static uint32_t reason_closed(const struct pass *pass)
         turn |= gpu_set_has(&pass->barred, number);
         returning |= gpu_set_has(&pass->returning, number);
     }
-    return returning ? LEDGER_FOR_RETURN : turn ? LEDGER_FOR_TURN : LEDGER_FOR_QUIET;
+    bool bound = ledger_is_bound_to_own_gpus(pass->ledger, waiter);
+    return returning ? LEDGER_FOR_RETURN
+           : turn    ? LEDGER_FOR_TURN
+           : bound   ? LEDGER_FOR_LIMIT
+                     : LEDGER_FOR_QUIET;
 }
 
 /* Whether only a look is missing: at a process of unknown past, or after a promise that has just ended. */
@@ -171,10 +197,13 @@ static struct lease *new_lease(const struct pass *pass, const struct waiter *wai
     }
     lease->gpu_count = 0;
     lease->owner = waiter->owner;
+    lease->user = waiter->user;
+    lease->user->references++;
     lease->size_bytes = waiter->size_bytes;
     lease->until_ns = waiter->lasts_ns == LEDGER_NEVER
                           ? LEDGER_NEVER
                           : room_sum(pass->sample->ended_ns, waiter->lasts_ns);
+    lease->notice_ns = lease_notice(lease->until_ns, pass->sample->ended_ns);
     for (size_t i = 0; i < open->count && lease->gpu_count < waiter->gpu_count; i++) {
         if (open->rooms[i].chosen) {
             lease->gpus[lease->gpu_count++] = open->gpus[i];
@@ -216,6 +245,7 @@ static uint32_t grant_new(struct pass *pass, const struct waiter *waiter, struct
     if (is_first) {
         ledger_record_members(ledger, owner);
     }
+    lease->user->last_grant = ++ledger->grants;
     *ret_lease = lease;
     return LEDGER_GRANTED;
 }
@@ -272,37 +302,16 @@ static uint32_t grant_more(struct pass *pass, const struct waiter *waiter, struc
     return LEDGER_GRANTED;
 }
 
-static void add_memories(const struct ledger *ledger, const struct waiter *waiter,
-                         struct gpu_set *set)
+static void count_grant(struct pass *pass, const struct waiter *waiter)
 {
-    for (size_t i = 0; i < ledger->gpu_count; i++) {
-        if (waiter_wants(waiter, i)) {
-            gpu_set_add(set, ledger->gpus[i].memory);
-        }
-    }
-}
-
-/* Those before it whose memory it has taken were passed over once more. */
-static void count_passes(struct pass *pass, size_t kept)
-{
-    struct ledger *ledger = pass->ledger;
-    struct gpu_set taken = {0};
+    struct gpu_set taken = {{0}};
     for (size_t i = 0; i < pass->open->count; i++) {
         if (pass->open->rooms[i].chosen) {
-            gpu_set_add(&taken, ledger->gpus[pass->open->gpus[i]].memory);
+            gpu_set_add(&taken, pass->ledger->gpus[pass->open->gpus[i]].memory);
         }
     }
-    for (size_t i = 0; i < kept; i++) {
-        struct waiter *earlier = ledger->waiters[i];
-        bool passed = false;
-        for (size_t gpu = 0; !passed && gpu < ledger->gpu_count; gpu++) {
-            passed = waiter_wants(earlier, gpu) && gpu_set_has(&taken, ledger->gpus[gpu].memory);
-        }
-        earlier->passes += passed;
-        if (passed && earlier->passes >= LEDGER_PASSES) {
-            add_memories(ledger, earlier, &pass->barred);
-        }
-    }
+    ledger_weigh_users(pass->ledger);
+    ledger_count_passes(pass->ledger, waiter, &taken, &pass->barred);
 }
 
 /* ---- The queue ------------------------------------------------------------------------------- */
@@ -321,7 +330,7 @@ static bool is_holder(const struct ledger *ledger, const struct waiter *waiter)
 }
 
 /* Decides about one request. True: it has been answered. */
-static bool consider(struct pass *pass, struct waiter *waiter, size_t kept)
+static bool consider(struct pass *pass, struct waiter *waiter)
 {
     struct ledger *ledger = pass->ledger;
     struct lease *lease = NULL;
@@ -337,55 +346,77 @@ static bool consider(struct pass *pass, struct waiter *waiter, size_t kept)
         tell(pass, waiter, LEDGER_WILL_NEVER, NULL);
         return true;
     }
-    leave_open(pass, pass->open);
-    if (answer == ROOM_FITS && room_decide(pass->open->rooms, pass->open->count, waiter->size_bytes,
-                                           waiter->gpu_count) == ROOM_FITS) {
+    enum limited limited = ledger_limit(ledger, waiter);
+    if (limited == LIMIT_NEVER) {
+        waiter->reason = LEDGER_FOR_LIMIT;
+        tell(pass, waiter, LEDGER_WILL_NEVER, NULL);
+        return true;
+    }
+    leave_open(pass, waiter, pass->open);
+    if (answer == ROOM_FITS && !limited &&
+        room_decide(pass->open->rooms, pass->open->count, waiter->size_bytes, waiter->gpu_count) ==
+            ROOM_FITS) {
         copy_choice(pass);
         uint32_t verdict =
             waiter->grows[0] ? grant_more(pass, waiter, &lease) : grant_new(pass, waiter, &lease);
         if (verdict == LEDGER_GRANTED) {
-            count_passes(pass, kept);
+            count_grant(pass, waiter);
         }
         tell(pass, waiter, verdict, lease);
         return true;
     }
     bool unknown = answer == ROOM_CANNOT_TELL || answer == ROOM_NEVER; /* or none can be used */
     waiter->reason = unknown                  ? LEDGER_FOR_GPU
+                     : limited                ? LEDGER_FOR_LIMIT
+                     : is_drained(pass->all)  ? LEDGER_FOR_DRAIN
                      : answer == ROOM_NOT_NOW ? LEDGER_FOR_ROOM
-                                              : reason_closed(pass);
+                                              : reason_closed(pass, waiter);
     waiter->queued = waiter->queued || !is_holder(ledger, waiter);
     bool stays = waiter->waits && waiter->queued;
     if (unknown ? stays && may_tell_later(pass->all)
-                : stays || (answer == ROOM_FITS && is_look_wanted(pass))) {
+                : stays || (answer == ROOM_FITS && !limited && is_look_wanted(pass))) {
         return false;
     }
     tell(pass, waiter, unknown ? LEDGER_CANNOT_TELL : LEDGER_NOT_NOW, NULL);
     return true;
 }
 
+/* Goes through the requests by their turns; those that were answered are NULL in the queue from then on. */
+static void go_through(struct pass *pass, struct waiter *const *order, size_t count)
+{
+    struct ledger *ledger = pass->ledger;
+    for (size_t i = 0; i < count; i++) {
+        struct waiter *waiter = order[i];
+        size_t place = waiter->place;
+        if (consider(pass, waiter)) {
+            ledger->waiters[place] = NULL;
+            ledger_forget_waiter(ledger, waiter);
+        } else if (waiter->absent) {
+            waiter_add_memories(ledger, waiter, &pass->returning);
+        } else if (waiter->passes >= LEDGER_PASSES && waiter->reason != LEDGER_FOR_LIMIT) {
+            waiter_add_memories(ledger, waiter, &pass->barred);
+        }
+    }
+}
+
 void ledger_decide(struct ledger *ledger, const struct ledger_sample *sample)
 {
     struct reckoning *both = malloc(2 * sizeof(*both));
+    struct waiter **order = ledger_order(ledger);
     struct pass pass = {.ledger = ledger, .sample = sample, .all = both, .open = both + 1};
-    if (!both) {
-        return; /* nobody is promised anything; the next sample may do better */
-    }
-    size_t kept = 0, count = ledger->waiter_count;
-    for (size_t i = 0; i < count; i++) {
-        struct waiter *waiter = ledger->waiters[i];
-        if (consider(&pass, waiter, kept)) {
-            ledger->waiters[i] = NULL;
-            ledger_forget_waiter(ledger, waiter);
-            continue;
+    if (both && order) { /* else nobody is promised anything; the next sample may do better */
+        size_t kept = 0, count = ledger->waiter_count;
+        for (size_t i = 0; i < count; i++) {
+            ledger->waiters[i]->place = i;
         }
-        ledger->waiters[i] = NULL;
-        ledger->waiters[kept++] = waiter;
-        if (waiter->absent) {
-            add_memories(ledger, waiter, &pass.returning);
-        } else if (waiter->passes >= LEDGER_PASSES) {
-            add_memories(ledger, waiter, &pass.barred);
+        go_through(&pass, order, count);
+        for (size_t i = 0; i < count; i++) {
+            if (ledger->waiters[i]) {
+                ledger->waiters[kept++] = ledger->waiters[i];
+            }
         }
+        ledger->waiter_count = kept;
     }
-    ledger->waiter_count = kept;
+    free(order);
     free(both);
 }

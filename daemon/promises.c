@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TAKE (VRAM_TAKE_SETTLED | VRAM_TAKE_PROCESSES)
-
 /* While somebody waits the driver is looked at so often, and at most a fifth of the time is its own; while promises stand
  * only to see whether they are kept. */
 #define POLL_MIN_NS ((uint64_t)20000000)
@@ -133,6 +131,7 @@ static void fill_gpu(const struct promises *promises, const struct vram_gpu *fro
         .usable = from->state != VRAM_GPU_LOST && from->state != VRAM_GPU_DENIED,
         .current = from->state == VRAM_GPU_OK,
         .uses_known = from->processes_known,
+        .drained = drain_has(promises, from->uuid) || drain_has(promises, from->parent_uuid),
         .total_bytes = from->total_bytes,
         .reserved_bytes = from->driver_reserved_bytes,
         .free_bytes = from->free_bytes,
@@ -202,6 +201,7 @@ static int fill_sample(struct promises *promises, const struct vram_snapshot *sn
                 .used_bytes = process->used_bytes,
                 .name = process->name,
             };
+            use->ceiling = ceilings_number(promises, gpu, process);
             r = attribute(promises, process, use);
         }
     }
@@ -255,8 +255,11 @@ static int take(struct promises *promises, const struct sample *from)
     }
     struct ledger_gpu *gpus = calloc(sample.gpu_count + 1, sizeof(*gpus));
     struct ledger_use *uses = calloc(use_count + 1, sizeof(*uses));
-    int r = gpus && uses ? 0 : -ENOMEM;
+    struct ledger_ceiling *ceilings = NULL;
+    int r = gpus && uses ? ceilings_list(promises, from->snapshot, &ceilings, &sample.ceiling_count)
+                         : -ENOMEM;
     if (r == 0) {
+        sample.ceilings = ceilings;
         sample.gpus = gpus;
         sample.uses = uses;
         owners_unsee(promises->owners);
@@ -269,9 +272,16 @@ static int take(struct promises *promises, const struct sample *from)
     }
     free(gpus);
     free(uses);
+    free(ceilings);
     settle_owners(promises);
     members_sweep(promises->members);
     return r;
+}
+
+static uint32_t take_of(const struct promises *promises)
+{
+    return VRAM_TAKE_SETTLED | VRAM_TAKE_PROCESSES |
+           (ceilings_need_commands(promises) ? VRAM_TAKE_COMMANDS : 0);
 }
 
 /* What a sample for promises must have. Once somebody who waits has had GPUs woken they are asked so until nobody waits:
@@ -279,7 +289,7 @@ static int take(struct promises *promises, const struct sample *from)
 static uint32_t take_wanted(struct promises *promises)
 {
     promises->wakes = promises->wakes && ledger_waiter_count(promises->ledger);
-    return TAKE | (promises->wakes ? COLLECTOR_WAKE : 0);
+    return take_of(promises) | (promises->wakes ? COLLECTOR_WAKE : 0);
 }
 
 static bool any_sleeps(const struct vram_snapshot *snapshot)
@@ -408,63 +418,6 @@ static uint64_t poll_ns(void *data, uint32_t *ret_take)
 
 /* ---- What the frame asks --------------------------------------------------------------------- */
 
-static int make_figure_room(struct promises *promises, size_t count)
-{
-    if (count <= promises->figure_room) {
-        return 0;
-    }
-    uint64_t *outstanding = reallocarray(promises->outstanding, count, sizeof(uint64_t));
-    promises->outstanding = outstanding ? outstanding : promises->outstanding;
-    uint64_t *own = reallocarray(promises->own, count, sizeof(uint64_t));
-    promises->own = own ? own : promises->own;
-    if (!outstanding || !own) {
-        return -ENOMEM;
-    }
-    promises->figure_room = count;
-    return 0;
-}
-
-/* One that does not promise knows of nobody's promises. */
-static int fill(void *data, const struct peer *peer, const struct vram_snapshot *snapshot,
-                struct vram_promises *into)
-{
-    struct promises *promises = data;
-    size_t count = vram_snapshot_gpu_count(snapshot);
-    int r = make_figure_room(promises, count);
-    bool known = grantor_is_ours(promises->daemon->grantor) && !promises->trouble;
-    uint64_t holder = peer ? promises_holder_of(promises, peer->pid, peer->start_time) : 0;
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        const char *uuid = vram_snapshot_gpu(snapshot, i)->uuid;
-        bool told = known && uuid;
-        promises->outstanding[i] = told ? ledger_outstanding(promises->ledger, uuid) : VRAM_UNKNOWN;
-        promises->own[i] =
-            told ? ledger_outstanding_of(promises->ledger, uuid, holder) : VRAM_UNKNOWN;
-    }
-    into->outstanding_bytes = promises->outstanding;
-    into->own_outstanding_bytes = promises->own;
-    into->waiters = known ? ledger_waiter_count(promises->ledger) : VRAM_UNKNOWN;
-    return r;
-}
-
-static const char *lease(void *data, const struct vram_process *process)
-{
-    struct promises *promises = data;
-    struct members_verdict verdict = {0};
-    if (!process->visible || !ledger_lease_count(promises->ledger) ||
-        members_resolve(promises->members, (pid_t)process->pid, process->start_time,
-                        process->container, process->unit, &verdict) < 0) {
-        return NULL;
-    }
-    uint64_t key = ledger_holds(promises->ledger, verdict.key) ? verdict.key : verdict.outer;
-    for (size_t i = 0; key && i < deals_count(promises->deals); i++) {
-        const struct deal *deal = deals_at(promises->deals, i);
-        if (deal->owner == key && deal->kind == DEAL_HELD) {
-            return deal->id;
-        }
-    }
-    return NULL;
-}
-
 static bool is_busy(void *data)
 {
     const struct promises *promises = data;
@@ -473,7 +426,9 @@ static bool is_busy(void *data)
 
 static uint32_t take_needed(void *data)
 {
-    return is_busy(data) && promises_may(data) ? TAKE : 0;
+    const struct promises *promises = data;
+    bool needed = is_busy(data) || promises->daemon->config.ceiling_count;
+    return needed && promises_may(promises) ? take_of(promises) : 0;
 }
 
 static const char *trouble(void *data, const char **ret_message)
@@ -495,6 +450,10 @@ static void moved(void *data)
 
 static void reload(void *data)
 {
+    const struct promises *promises = data;
+    const struct config *config = &promises->daemon->config;
+    ceilings_changed(data);
+    ledger_end_idle(promises->ledger, config->idle_after_ns, config->idle_notice_ns);
     promises_stir(data, true);
 }
 
@@ -506,8 +465,8 @@ static void ending(void *data)
 }
 
 static const struct promises_ops ops = {
-    .fill = fill,
-    .lease = lease,
+    .fill = promises_fill,
+    .lease = promises_lease,
     .sampled = sampled,
     .poll_ns = poll_ns,
     .take = take_needed,
@@ -538,6 +497,11 @@ int promises_begin(struct promises *promises)
     promises->members = members_new("");
     promises->owners = owners_new(promises->daemon->base, owner_ended, member_ended, promises);
     promises->deals = deals_new();
+    promises->drained_count = 0;
+    if (promises->ledger) {
+        const struct config *config = &promises->daemon->config;
+        ledger_end_idle(promises->ledger, config->idle_after_ns, config->idle_notice_ns);
+    }
     return promises->ledger && promises->members && promises->owners && promises->deals ? 0
                                                                                         : -ENOMEM;
 }
@@ -554,6 +518,9 @@ static struct promises *promises_free(struct promises *promises)
         }
         free(promises->outstanding);
         free(promises->own);
+        free(promises->kept);
+        free(promises->closed);
+        free(promises->drained);
         free(promises);
     }
     return NULL;

@@ -5,6 +5,9 @@
  *
  *   promises.c          life, samples, owners' ends, time
  *   promises_ops.c      what the ledger says: grants written down and told, ends, states
+ *   promises_ceilings.c room kept for programs that never ask
+ *   promises_drain.c    GPUs on which nothing new is promised
+ *   promises_figures.c  what is promised of a snapshot's figures
  *   promises_record.c   the journal's records
  *   promises_restore.c  the restart that they are for
  *   promises_view.c     JSON of leases, waiters and answers
@@ -37,6 +40,8 @@ void promises_each(struct daemon *daemon, promises_each_function each, void *dat
 char *promises_leases(const struct daemon *daemon);
 
 /* The routes. */
+void promises_drain(struct daemon *daemon, struct http_request *request);
+void promises_undrain(struct daemon *daemon, struct http_request *request);
 void promises_list(struct daemon *daemon, struct http_request *request);
 void promises_ask(struct daemon *daemon, struct http_request *request);
 void promises_change(struct daemon *daemon, struct http_request *request);

@@ -3,6 +3,7 @@
 #include "daemon/promises_inner.h"
 
 #include "common/clock.h"
+#include "daemon/log.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,6 +132,7 @@ static int enter(struct promises *promises, struct deal *deal, const struct owne
         r = promises_attach(promises, deal, &deal->attached[i]);
         r = r == -ESRCH ? 0 : r;
     }
+    ceilings_put_under(promises, deal->owner);
     if (r < 0) {
         (void)ledger_end(promises->ledger, deal->id, clock_now_ns());
         (void)record_end(promises, deal->id);
@@ -150,6 +152,7 @@ static void queue(struct promises *promises, struct http_request *request, struc
                   struct owner_process *owner)
 {
     deal->owner = deal->request.owner = owner->key;
+    deal->request.user = deal->uid;
     deal->asked_ns = clock_now_ns();
     int r = enter(promises, deal, owner);
     if (r < 0) {
@@ -189,6 +192,21 @@ static bool is_allowed(const struct promises *promises, struct http_request *req
     return true;
 }
 
+/* Whether the user may wait for one more. */
+static bool may_wait(const struct promises *promises, struct http_request *request,
+                     const struct deal *deal)
+{
+    char user[METRICS_USER_MAX];
+    view_user(deal->uid, user);
+    uint32_t most = config_limits_for(&promises->daemon->config, deal->uid, user).waiters;
+    if (!deal->request.waits || ledger_tally_of(promises->ledger, deal->uid).waiters < most) {
+        return true;
+    }
+    http_fail(request, 429, "too_many", EAGAIN, "/etc/vram.conf has the limits",
+              "%s has %" PRIu32 " requests that wait, and may have no more", user, most);
+    return false;
+}
+
 static void ask(struct promises *promises, struct http_request *request, const json_t *body)
 {
     const char *id = json_string_value(json_object_get(body, "id"));
@@ -216,7 +234,7 @@ static void ask(struct promises *promises, struct http_request *request, const j
     deal->asker = peer->pid;
     deal->since_ns = date_now_ns();
     struct owner_process *owner = NULL;
-    if (request_read(request, body, deal) &&
+    if (request_read(request, body, deal) && may_wait(promises, request, deal) &&
         request_members(promises, request, json_object_get(body, "members"), "members", peer,
                         deal)) {
         owner = request_owner(promises, request, body, peer);
@@ -322,6 +340,7 @@ static bool attach_more(struct promises *promises, struct http_request *request,
             return false;
         }
     }
+    ceilings_put_under(promises, deal->owner);
     return true;
 }
 
@@ -347,7 +366,8 @@ static bool change_now(struct promises *promises, struct http_request *request, 
     }
     if (r == 0 && json_object_get(body, "for_ms")) {
         r = ledger_until(promises->ledger, deal->id,
-                         lasts_ms == UINT64_MAX ? LEDGER_NEVER : now_ns + lasts_ms * 1000000);
+                         lasts_ms == UINT64_MAX ? LEDGER_NEVER : now_ns + lasts_ms * 1000000,
+                         now_ns);
     }
     if (r < 0) {
         http_fail(request, 404, "not_found", ENOENT, NULL, "the lease has ended");
@@ -386,7 +406,7 @@ static void change(struct promises *promises, struct http_request *request, cons
     int r = record_lease(promises, deal, &lease);
     lease = ledger_lease_at(promises->ledger, (size_t)found);
     if (r < 0 && lease.until_ns > old_until_ns) {
-        (void)!ledger_until(promises->ledger, deal->id, old_until_ns);
+        (void)!ledger_until(promises->ledger, deal->id, old_until_ns, clock_now_ns());
         http_fail(request, 503, "journal", -r,
                   "make room where the daemon's socket is, and try again",
                   "a later end cannot be written down: %s", strerror(-r));
@@ -412,6 +432,18 @@ void promises_change(struct daemon *daemon, struct http_request *request)
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
 
+/* What is ended by another than its user. */
+static void audit_end(const struct deal *deal, const struct peer *peer)
+{
+    char user[METRICS_USER_MAX], by[METRICS_USER_MAX];
+    view_user(deal->uid, user);
+    view_user(peer->uid, by);
+    log_line(LOG_LINE_NOTICE, "%s %s of %s%s%s%s was ended by %s, process %ld",
+             deal->kind == DEAL_HELD ? "lease" : "request", deal->id, user,
+             deal->label[0] ? " (" : "", deal->label, deal->label[0] ? ")" : "", by,
+             (long)peer->pid);
+}
+
 void promises_end(struct daemon *daemon, struct http_request *request)
 {
     struct promises *promises = daemon->promises_data;
@@ -421,6 +453,9 @@ void promises_end(struct daemon *daemon, struct http_request *request)
         return;
     }
     bool is_lease = deal->kind == DEAL_HELD;
+    if (peer->uid != deal->uid) {
+        audit_end(deal, peer);
+    }
     if (!is_lease && deal->http) {
         http_fail(deal->http, 410, "cancelled", ECANCELED, NULL, "the request was taken back");
         deal->http = NULL;

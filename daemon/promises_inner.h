@@ -27,10 +27,13 @@ struct promises {
     bool wakes; /* samples wake sleeping GPUs */
     uint64_t sample_cost_ns;
     struct event *on_time, *on_progress;
-    size_t told_to;              /* how far the present round has told waiters how they stand */
-    bool tell_again;             /* something changed during it */
-    uint64_t *outstanding, *own; /* for promises_fill(), one per GPU */
+    size_t told_to;  /* how far the present round has told waiters how they stand */
+    bool tell_again; /* something changed during it */
+    uint64_t *outstanding, *own, *kept; /* for promises_fill(), one per GPU */
+    bool *closed;
     size_t figure_room;
+    size_t drained_count;
+    char (*drained)[LEDGER_UUID_MAX];    /* GPUs on which nothing new is promised */
     uint64_t verdicts[METRICS_VERDICTS]; /* how often each was given */
 };
 
@@ -51,6 +54,33 @@ MUST_CHECK int promises_attach(struct promises *promises, const struct deal *dea
 /* Takes a deal out. What waits for its answer must have been answered. */
 void promises_drop(struct promises *promises, struct deal *deal);
 
+/* ---- promises_figures.c ---- */
+int promises_fill(void *data, const struct peer *peer, const struct vram_snapshot *snapshot,
+                  struct vram_promises *into);
+const char *promises_lease(void *data, const struct vram_process *process);
+
+/* ---- promises_ceilings.c ---- */
+/* Whether samples must have command lines. */
+bool ceilings_need_commands(const struct promises *promises);
+/* The number of the ceiling that is for a process on a GPU; 0: none. */
+uint32_t ceilings_number(const struct promises *promises, const struct vram_gpu *gpu,
+                         const struct vram_process *process);
+/* All of them on the snapshot's GPUs, for free(3). 0; -ENOMEM. */
+MUST_CHECK int ceilings_list(const struct promises *promises, const struct vram_snapshot *snapshot,
+                             struct ledger_ceiling **ret_list, size_t *ret_count);
+/* Those that a process is under whether or not it holds memory: bit 0 is number 1. */
+uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uid_t uid);
+/* Tells the ledger which of them an owner's leases stand for. */
+void ceilings_put_under(struct promises *promises, uint64_t key);
+/* The configuration is another. */
+void ceilings_changed(struct promises *promises);
+
+/* ---- promises_drain.c ---- */
+bool drain_has(const struct promises *promises, const char *uuid);
+/* Notes it, without writing it down. 0; -ENOMEM; -ENOSPC. */
+MUST_CHECK int drain_note(struct promises *promises, const char *uuid, bool drained);
+void drain_write_list(const struct promises *promises, struct json *json, const char *key);
+
 /* ---- promises_ops.c ---- */
 extern const struct ledger_ops promises_ledger_ops;
 /* Tells some waiters their positions, where these have changed: those at `from`, which moves on. Returns whether there
@@ -58,6 +88,8 @@ extern const struct ledger_ops promises_ledger_ops;
 MUST_CHECK bool promises_tell_waiting(struct promises *promises, size_t *from);
 /* A sample failed: answers those whom it would have served, where nothing better can be had. */
 void promises_fail(struct promises *promises, const struct sample *sample);
+/* What a user may have and has. */
+void promises_say_limit(const struct promises *promises, uint32_t uid, char *text, size_t size);
 /* What a waiter waits for, in words. */
 void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
                         char text[DEAL_WAITS_FOR_MAX]);
@@ -95,6 +127,7 @@ MUST_CHECK int record_place(struct promises *promises);
 /* The PID namespace of this daemon; 0: it cannot be told. */
 uint64_t record_namespace(void);
 int record_end(struct promises *promises, const char *id);
+MUST_CHECK int record_drain(struct promises *promises, const char *uuid, bool drained);
 int record_base(struct promises *promises, uint64_t owner, const char *uuid, int64_t base_bytes);
 int record_member(struct promises *promises, const struct owner_process *owner, pid_t pid,
                   uint64_t start_time);

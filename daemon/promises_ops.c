@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/size.h"
 #include "common/text.h"
+#include "common/utc.h"
 #include "daemon/history.h"
 #include "daemon/log.h"
 #include <errno.h>
@@ -150,7 +151,8 @@ static void ended(void *data, const char *id, uint32_t why)
 {
     struct promises *promises = data;
     struct deal *deal = deals_find(promises->deals, id);
-    static const char *const reasons[] = {"released", "its owner has ended", "its time is over"};
+    static const char *const reasons[] = {"released", "its owner has ended", "its time is over",
+                                          "it held nothing for too long"};
     (void)record_end(promises, id);
     history_lease_ended(promises->daemon, id, reasons[why]);
     daemon_changed(promises->daemon);
@@ -189,11 +191,41 @@ static void state(void *data, const struct ledger_lease *lease, uint32_t pid, co
     }
 }
 
+static struct ledger_limits limits(void *data, uint32_t user)
+{
+    const struct promises *promises = data;
+    char name[METRICS_USER_MAX];
+    view_user(user, name);
+    struct config_limits said = config_limits_for(&promises->daemon->config, user, name);
+    return (struct ledger_limits){said.bytes, said.gpus, said.leases};
+}
+
+static void notice(void *data, const struct ledger_lease *lease)
+{
+    struct promises *promises = data;
+    const struct deal *deal = deals_find(promises->deals, lease->id);
+    const char *label = deal && deal->label[0] ? deal->label : "without a label";
+    char user[METRICS_USER_MAX], when[UTC_TEXT_MAX];
+    bool is_idle = lease->idle_until_ns != LEDGER_NEVER;
+    uint64_t end_ns = is_idle ? lease->idle_until_ns : lease->until_ns;
+    view_user(lease->user, user);
+    daemon_changed(promises->daemon);
+    if (end_ns == LEDGER_NEVER || (!is_idle && end_ns > clock_now_ns() + LEDGER_NOTICE_NS)) {
+        log_line(LOG_LINE_INFO, "lease %s of %s (%s) is used again", lease->id, user, label);
+        return;
+    }
+    log_line(LOG_LINE_NOTICE, "lease %s of %s (%s) ends at %s: %s", lease->id, user, label,
+             utc_format(view_date_of(end_ns), when),
+             is_idle ? "it holds nothing" : "it was asked for until then");
+}
+
 const struct ledger_ops promises_ledger_ops = {
     .holder = holder,
     .record = record,
     .answer = answer,
     .ended = ended,
+    .limits = limits,
+    .notice = notice,
     .base = base,
     .state = state,
 };
@@ -207,14 +239,42 @@ static void say_room(const struct promises *promises, const struct ledger_waiter
 {
     char missing[SIZE_TEXT_MAX], gpu[64];
     if (waiter->uuid && waiter->missing_bytes != VRAM_UNKNOWN && waiter->missing_bytes) {
-        (void)snprintf(text, DEAL_WAITS_FOR_MAX, "%s more on %s%s",
-                       size_format(waiter->missing_bytes, missing),
-                       view_gpu(promises, waiter->uuid, gpu, sizeof(gpu)),
-                       waiter->gpu_count > 1 ? " or another" : "");
+        uint64_t kept = ledger_kept(promises->ledger, waiter->uuid);
+        int length = snprintf(text, DEAL_WAITS_FOR_MAX, "%s more on %s%s",
+                              size_format(waiter->missing_bytes, missing),
+                              view_gpu(promises, waiter->uuid, gpu, sizeof(gpu)),
+                              waiter->gpu_count > 1 ? " or another" : "");
+        if (kept) { /* which nobody's end makes free */
+            (void)snprintf(text + length, DEAL_WAITS_FOR_MAX - (size_t)length,
+                           ", where %s are kept by ceilings", size_format(kept, missing));
+        }
     } else {
         (void)snprintf(text, DEAL_WAITS_FOR_MAX, "room on %" PRIu32 " GPUs at once",
                        waiter->gpu_count);
     }
+}
+
+void promises_say_limit(const struct promises *promises, uint32_t uid, char *text, size_t size)
+{
+    char user[METRICS_USER_MAX], may[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX];
+    view_user(uid, user);
+    struct config_limits limits = config_limits_for(&promises->daemon->config, uid, user);
+    struct ledger_tally tally = ledger_tally_of(promises->ledger, uid);
+    struct buf buf = BUF_INIT;
+    buf_format(&buf, "%s may lease", user);
+    if (limits.bytes != UINT64_MAX) {
+        buf_format(&buf, " %s", size_format(limits.bytes, may));
+    }
+    if (limits.gpus != UINT32_MAX) {
+        buf_format(&buf, " on %" PRIu32 " GPU%s", limits.gpus, limits.gpus == 1 ? "" : "s");
+    }
+    if (limits.leases != UINT32_MAX) {
+        buf_format(&buf, " in %" PRIu32 " lease%s", limits.leases, limits.leases == 1 ? "" : "s");
+    }
+    buf_format(&buf, " at once, and has %s on %" PRIu32 " in %" PRIu32,
+               size_format(tally.bytes, has), tally.gpus, tally.leases);
+    (void)text_copy(text, size, buf.failed ? "its user's limit" : buf.data);
+    buf_done(&buf);
 }
 
 void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
@@ -227,11 +287,16 @@ void promises_waits_for(const struct promises *promises, const struct ledger_wai
         [LEDGER_FOR_QUIET] = "a second look at processes without a lease",
         [LEDGER_FOR_RETURN] = "those who waited before the daemon was restarted",
         [LEDGER_FOR_GPU] = "a GPU that tells its figures",
+        [LEDGER_FOR_LIMIT] = "",
+        [LEDGER_FOR_DRAIN] = "`vram undrain`: no new lease is granted on the GPUs asked for",
     };
     if (collector_is_paused(promises->daemon->collector)) {
         (void)text_copy(text, DEAL_WAITS_FOR_MAX, "the end of the pause (`vram resume`)");
     } else if (waiter->absent) {
         (void)text_copy(text, DEAL_WAITS_FOR_MAX, "its client, after the daemon was restarted");
+    } else if (waiter->reason == LEDGER_FOR_LIMIT) {
+        size_t length = text_copy(text, DEAL_WAITS_FOR_MAX, "the end of other leases: ");
+        promises_say_limit(promises, waiter->user, text + length, DEAL_WAITS_FOR_MAX - length);
     } else if (waiter->reason == LEDGER_FOR_ROOM) {
         say_room(promises, waiter, text);
     } else if (waiter->reason == LEDGER_FOR_QUIET && waiter->pid) {

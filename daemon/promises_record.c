@@ -6,6 +6,7 @@
  *   wait    a request in the queue, in its order
  *   base    an owner's base on a GPU
  *   member  a process that was seen to count for an owner: its parents may be gone when that is asked again
+ *   drain   nothing new is promised on a GPU, or it is again
  *   end     a lease or request is over
  *   place   the PID namespace in which all these pids mean something; the first record of a journal
  *
@@ -216,6 +217,23 @@ int record_base(struct promises *promises, uint64_t owner, const char *uuid, int
     return put(&sink, &buf);
 }
 
+static int write_drain(const struct sink *sink, const char *uuid, bool drained)
+{
+    struct buf buf = BUF_INIT;
+    struct json json = JSON_INIT(&buf);
+    begin(&json, "drain");
+    json_text(&json, "uuid", uuid);
+    json_bool(&json, "drained", drained);
+    json_end_object(&json);
+    return put(sink, &buf);
+}
+
+int record_drain(struct promises *promises, const char *uuid, bool drained)
+{
+    struct sink sink = {.promises = promises};
+    return is_recording(promises) ? write_drain(&sink, uuid, drained) : -EROFS;
+}
+
 static int write_place(const struct sink *sink)
 {
     struct buf buf = BUF_INIT;
@@ -243,6 +261,9 @@ static int write_all(struct journal_writer *writer, void *data)
     struct promises *promises = data;
     struct sink sink = {.promises = promises, .writer = writer};
     int r = write_place(&sink);
+    for (size_t i = 0; r == 0 && i < promises->drained_count; i++) {
+        r = write_drain(&sink, promises->drained[i], true);
+    }
     for (size_t i = 0; r == 0 && i < ledger_lease_count(promises->ledger); i++) {
         struct ledger_lease lease = ledger_lease_at(promises->ledger, i);
         const struct deal *deal = deals_find(promises->deals, lease.id);
@@ -277,7 +298,8 @@ void record_compact(struct promises *promises, bool anew)
 
 void record_leave(struct promises *promises)
 {
-    bool empty = !ledger_lease_count(promises->ledger) && !ledger_waiter_count(promises->ledger);
+    bool empty = !ledger_lease_count(promises->ledger) && !ledger_waiter_count(promises->ledger) &&
+                 !promises->drained_count;
     if (promises->journal && promises->journal_ready && empty) {
         journal_discard(promises->journal);
     } else {

@@ -152,6 +152,15 @@ static int note_place(struct restoration *restoration, const json_t *record)
     return bad ? -EBADMSG : there && here && there != here ? -EXDEV : 0;
 }
 
+static int note_drain(struct promises *promises, const json_t *record)
+{
+    bool bad = false;
+    const char *uuid = text_of(record, "uuid", &bad);
+    const json_t *drained = json_object_get(record, "drained");
+    bad |= !uuid[0] || strlen(uuid) >= LEDGER_UUID_MAX || !json_is_boolean(drained);
+    return bad ? -EBADMSG : drain_note(promises, uuid, json_is_true(drained));
+}
+
 static int replay(void *data, const char *text, size_t length)
 {
     struct restoration *restoration = data;
@@ -169,6 +178,8 @@ static int replay(void *data, const char *text, size_t length)
         r = note_end(restoration, record);
     } else if (strcmp(kind, "base") == 0) {
         r = json_array_append(restoration->bases, record) < 0 ? -ENOMEM : 0;
+    } else if (strcmp(kind, "drain") == 0) {
+        r = note_drain(restoration->promises, record);
     } else if (strcmp(kind, "member") == 0) {
         r = json_array_append(restoration->members, record) < 0 ? -ENOMEM : 0;
     }
@@ -242,6 +253,7 @@ static int restore_lease(struct restoration *restoration, struct past_deal *past
         .id = past->deal->id,
         .owner = owner->key,
         .holder = outer ? outer->key : 0,
+        .user = past->deal->uid,
         .size_bytes = number_of(record, "size", &bad),
         .until_ns = limit_of(record, "until", &bad),
         .filled = json_is_true(json_object_get(record, "filled")),
@@ -270,6 +282,7 @@ static int restore_wait(struct promises *promises, struct past_deal *past,
     size_t i;
     json_t *value;
     request->owner = owner->key;
+    request->user = deal->uid;
     request->size_bytes = number_of(record, "size", &bad);
     request->gpu_count = (uint32_t)number_of(record, "count", &bad);
     request->margin_bytes = limit_of(record, "margin", &bad);
@@ -434,6 +447,7 @@ int record_restore(struct promises *promises, bool forget)
     }
     promises->trouble = NULL;
     restore_ends(promises);
+    ceilings_changed(promises);
     if (!restoration.placed && (r = record_place(promises)) < 0) {
         log_line(LOG_LINE_WARNING, "the journal could not be written: %s", strerror(-r));
     }

@@ -139,10 +139,14 @@ static void write_lease(struct json *json, const char *key, const struct promise
     }
     json_end_array(json);
     write_moment(json, "since", deal->since_ns);
-    if (lease->until_ns == LEDGER_NEVER) {
+    bool is_idle = lease->idle_until_ns < lease->until_ns;
+    uint64_t end_ns = is_idle ? lease->idle_until_ns : lease->until_ns;
+    if (end_ns == LEDGER_NEVER) {
         json_null(json, "until");
+        json_null(json, "ends");
     } else {
-        write_moment(json, "until", view_date_of(lease->until_ns));
+        write_moment(json, "until", view_date_of(end_ns));
+        json_text(json, "ends", is_idle ? "idle" : "time");
     }
     json_text(json, "state", state_name(lease->state));
     json_end_object(json);
@@ -163,6 +167,21 @@ static void write_waiter(struct json *json, const struct promises *promises,
     json_number(json, "size_bytes", waiter->size_bytes);
     write_moment(json, "since", deal->since_ns);
     json_text(json, "waits_for", text);
+    json_end_object(json);
+}
+
+static void write_ceiling(struct json *json, const struct promises *promises,
+                          const struct ledger_ceiling_share *share)
+{
+    const struct config_ceiling *ceiling =
+        &promises->daemon->config.ceilings[share->number - 1]; /* until it changes, see reload() */
+    json_object(json, NULL);
+    json_text(json, "name", ceiling->name);
+    json_text(json, "match", ceiling->match.text);
+    json_text(json, "gpu", share->uuid);
+    json_number(json, "size_bytes", share->size_bytes);
+    json_number(json, "held_bytes", share->held_bytes);
+    json_number(json, "outstanding_bytes", share->outstanding_bytes);
     json_end_object(json);
 }
 
@@ -190,6 +209,12 @@ char *view_leases(const struct promises *promises)
         if (deal && deal->kind == DEAL_ASKED) {
             write_waiter(&json, promises, deal, &waiter);
         }
+    }
+    json_end_array(&json);
+    json_array(&json, "ceilings");
+    for (size_t i = 0; i < ledger_ceiling_count(promises->ledger); i++) {
+        struct ledger_ceiling_share share = ledger_ceiling_at(promises->ledger, i);
+        write_ceiling(&json, promises, &share);
     }
     json_end_array(&json);
     json_end_object(&json);
@@ -314,8 +339,14 @@ static void say_verdict(const struct promises *promises, uint32_t verdict, const
         [LEDGER_TIMED_OUT] = "it did not fit in time",
     };
     int found = ledger_find_waiter(promises->ledger, deal->id);
+    bool is_limit =
+        found >= 0 && ledger_waiter_at(promises->ledger, (size_t)found).reason == LEDGER_FOR_LIMIT;
     (void)snprintf(message, size, "%s", texts[verdict]);
-    if (sum && verdict == LEDGER_WILL_NEVER) {
+    if (verdict == LEDGER_WILL_NEVER && is_limit) {
+        char limit[DEAL_WAITS_FOR_MAX];
+        promises_say_limit(promises, deal->uid, limit, sizeof(limit));
+        (void)snprintf(message, size, "it is more than its user may have: %s", limit);
+    } else if (sum && verdict == LEDGER_WILL_NEVER) {
         say_never(promises, deal, sum, message, size);
     } else if (verdict == LEDGER_NOT_NOW && found >= 0) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, (size_t)found);

@@ -200,6 +200,9 @@ struct vram_gpu {
     const struct vram_process *processes; /**< largest first, unknown amounts last */
     uint64_t
         own_outstanding_bytes; /**< of outstanding, what is promised to who asked; unknown without a daemon */
+    uint64_t
+        ceiling_bytes; /**< of outstanding, what is kept for programs that never ask; unknown without a daemon */
+    bool drained; /**< no new lease is granted there */
 };
 
 /** The driver that answered. */
@@ -298,11 +301,13 @@ struct vram_promises {
     const char *(*lease)(void *data, size_t gpu, size_t process); /**< its lease's id; NULL: none */
     bool (*hide_command)(void *data, size_t gpu, size_t process); /**< its command line is secret */
     void *data;
+    const uint64_t *ceiling_bytes;
+    const bool *drained;
 };
 
 #define VRAM_PROMISES_INIT                                                                         \
     {                                                                                              \
-        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL                \
+        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL, NULL, NULL    \
     }
 
 /**
@@ -454,6 +459,12 @@ VRAM_API VRAM_MUST_CHECK int vram_daemon_pause(struct vram *vram);
 /** Has it take the driver up again. Returns 0; else as above. Since 0.1. */
 VRAM_API VRAM_MUST_CHECK int vram_daemon_resume(struct vram *vram);
 
+/** Has it grant no new lease on a GPU; those that are there stay. Until vram_daemon_undrain(), or the machine's restart.
+ *  Returns 0; -ENOENT: there is no such GPU; -EPERM: only administrators may; else as above. Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_drain(struct vram *vram, const char *uuid);
+/** Has it grant leases there again. As vram_daemon_drain(). Since 0.1. */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_undrain(struct vram *vram, const char *uuid);
+
 /**
  * Asks the daemon's API for what this library has no function for: GET /v1/history and the like.
  *
@@ -556,6 +567,9 @@ struct vram_lease {
     const uint64_t *members; /**< processes that count for it and hold memory on its GPUs */
     size_t attached_count;
     const char *const *attached; /**< what was attached: "unit:x.service" … */
+    const char *
+        ends; /**< why it ends at `until`: "time", as it was asked for; "idle": it holds nothing, and that it
+                         * does not for longer than the configuration lets it; NULL: it does not by itself */
 };
 
 /** A request that waits for its turn. */
@@ -570,6 +584,16 @@ struct vram_waiter {
     const char *since;
     const char *waits_for; /**< in a sentence */
     uint64_t since_ns;
+};
+
+/** Room kept on a GPU for programs that never ask for leases, as the daemon's configuration has it. */
+struct vram_ceiling {
+    const char *name;
+    const char *match;          /**< which programs: "unit:ollama.service" … */
+    const char *gpu;            /**< UUID */
+    uint64_t size_bytes;        /**< how much is theirs there */
+    uint64_t held_bytes;        /**< what they use of it, or beyond it */
+    uint64_t outstanding_bytes; /**< what is kept for them besides */
 };
 
 /** What became of a request. Immutable; one allocation. */
@@ -655,6 +679,11 @@ VRAM_API size_t vram_lease_list_waiter_count(const struct vram_lease_list *list)
 VRAM_API const struct vram_waiter *vram_lease_list_waiter(const struct vram_lease_list *list,
                                                           size_t position);
 
+VRAM_API size_t vram_lease_list_ceiling_count(const struct vram_lease_list *list);
+/** The ceiling at `position`, NULL beyond the last; in the order of the configuration. Since 0.1. */
+VRAM_API const struct vram_ceiling *vram_lease_list_ceiling(const struct vram_lease_list *list,
+                                                            size_t position);
+
 /** The list as one JSON object without a newline (as `vram leases --json`). As vram_snapshot_json(). Since 0.1. */
 VRAM_API VRAM_MUST_CHECK int vram_lease_list_json(const struct vram_lease_list *list,
                                                   char **ret_text);
@@ -670,6 +699,7 @@ enum vram_object {
     VRAM_OBJECT_LEASE = 4,   /**< struct vram_lease, without its lists */
     VRAM_OBJECT_WAITER = 5,  /**< struct vram_waiter */
     VRAM_OBJECT_DAEMON = 6,  /**< struct vram_daemon */
+    VRAM_OBJECT_CEILING = 7, /**< struct vram_ceiling */
 };
 
 enum vram_value_type {

@@ -61,7 +61,10 @@ struct row {
       "of a MIG instance: the compute instance")                                                   \
     X(U32, pool, NONE, "pool", "POOL", "GPUs with the same number share one memory")               \
     X(U64, own_outstanding_bytes, BYTES, "own_outstanding_bytes", "OWN",                           \
-      "of outstanding, what is promised to who asks; unknown without a daemon")
+      "of outstanding, what is promised to who asks; unknown without a daemon")                    \
+    X(U64, ceiling_bytes, BYTES, "ceiling_bytes", "CEILINGS",                                      \
+      "of outstanding, what is kept for programs that never ask; unknown without a daemon")        \
+    X(BOOL, drained, NONE, "drained", "DRAINED", "whether no new lease is granted there")
 
 #define PROCESS_FIELDS(X)                                                                          \
     X(U32, pid, NONE, "pid", "PID", "the process")                                                 \
@@ -117,7 +120,9 @@ struct row {
     X(LEASE, state, NONE, "state", "STATE",                                                        \
       "ok, filled (all is allocated), inherited (its owner has ended), over (its members use "     \
       "more "                                                                                      \
-      "than was promised) or squeezed (others have grown into it)")
+      "than was promised) or squeezed (others have grown into it)")                                \
+    X(TEXT, ends, NONE, "ends", "ENDS",                                                            \
+      "why it ends then: time (as asked for) or idle (it holds nothing)")
 
 #define WAITER_FIELDS(X)                                                                           \
     X(U64, position, NONE, "position", "POSITION", "its place in the queue, from 1 on")            \
@@ -141,6 +146,15 @@ struct row {
     X(TEXT, since, NONE, "since", "SINCE", "when it was started")                                  \
     X(U64, margin_bytes, BYTES, "margin_bytes", "MARGIN", "what must stay free where none is named")
 
+#define CEILING_FIELDS(X)                                                                          \
+    X(TEXT, name, NONE, "name", "CEILING", "what the configuration calls it")                      \
+    X(TEXT, match, NONE, "match", "FOR", "the programs that it is for")                            \
+    X(TEXT, gpu, NONE, "gpu", "GPU", "the GPU, by its UUID")                                       \
+    X(U64, size_bytes, BYTES, "size_bytes", "SIZE", "how much is theirs there")                    \
+    X(U64, held_bytes, BYTES, "held_bytes", "HELD", "what they use, with a lease or without")      \
+    X(U64, outstanding_bytes, BYTES, "outstanding_bytes", "OUTSTANDING",                           \
+      "what is kept for them besides")
+
 #define FIELD(storage, member, unit, key, title, help) {key, title, help, VRAM_UNIT_##unit},
 #define GPU_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_gpu, member)},
 #define PROCESS_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_process, member)},
@@ -149,6 +163,7 @@ struct row {
 #define LEASE_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_lease, member)},
 #define WAITER_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_waiter, member)},
 #define DAEMON_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_daemon, member)},
+#define CEILING_ROW(storage, member, ...) {STORED_##storage, offsetof(struct vram_ceiling, member)},
 
 static const struct vram_field gpu_fields[] = {GPU_FIELDS(FIELD)};
 static const struct row gpu_rows[] = {GPU_FIELDS(GPU_ROW)};
@@ -164,6 +179,8 @@ static const struct vram_field waiter_fields[] = {WAITER_FIELDS(FIELD)};
 static const struct row waiter_rows[] = {WAITER_FIELDS(WAITER_ROW)};
 static const struct vram_field daemon_fields[] = {DAEMON_FIELDS(FIELD)};
 static const struct row daemon_rows[] = {DAEMON_FIELDS(DAEMON_ROW)};
+static const struct vram_field ceiling_fields[] = {CEILING_FIELDS(FIELD)};
+static const struct row ceiling_rows[] = {CEILING_FIELDS(CEILING_ROW)};
 
 static const struct {
     const struct vram_field *fields;
@@ -177,6 +194,7 @@ static const struct {
     [VRAM_OBJECT_LEASE] = {lease_fields, lease_rows, ARRAY_LENGTH(lease_fields)},
     [VRAM_OBJECT_WAITER] = {waiter_fields, waiter_rows, ARRAY_LENGTH(waiter_fields)},
     [VRAM_OBJECT_DAEMON] = {daemon_fields, daemon_rows, ARRAY_LENGTH(daemon_fields)},
+    [VRAM_OBJECT_CEILING] = {ceiling_fields, ceiling_rows, ARRAY_LENGTH(ceiling_fields)},
 };
 
 /* ---- Words ----------------------------------------------------------------------------------- */

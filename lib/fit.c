@@ -45,6 +45,7 @@ static struct room room_of(const struct vram_gpu *gpu, const struct vram_fit_req
         .usable = gpu->state != VRAM_GPU_LOST && gpu->state != VRAM_GPU_DENIED,
         /* Figures of a GPU that no longer answers are shown, and promise nothing. */
         .current = gpu->state == VRAM_GPU_OK,
+        .closed = gpu->drained,
     };
 }
 

@@ -416,13 +416,13 @@ int vram_leases(struct vram *vram, uint64_t after_epoch, uint64_t timeout_ms,
     return 0;
 }
 
-/* ---- The driver's upgrade -------------------------------------------------------------------- */
+/* ---- The administrator's orders ------------------------------------------------------------------ */
 
-static int order(struct vram *vram, const char *target)
+static int order(struct vram *vram, const char *target, const char *body)
 {
     struct err err = {0};
     json_t *document = NULL;
-    struct daemon_call call = {.method = "POST", .target = target};
+    struct daemon_call call = {.method = "POST", .target = target, .body = body};
     int r = daemon_call(vram, &call, &document, &err);
     json_decref(document);
     return r < 0 ? handle_fail(vram, &err) : 0;
@@ -430,10 +430,33 @@ static int order(struct vram *vram, const char *target)
 
 int vram_daemon_pause(struct vram *vram)
 {
-    return order(vram, "/v1/pause");
+    return order(vram, "/v1/pause", NULL);
 }
 
 int vram_daemon_resume(struct vram *vram)
 {
-    return order(vram, "/v1/resume");
+    return order(vram, "/v1/resume", NULL);
+}
+
+static int order_gpu(struct vram *vram, const char *target, const char *uuid)
+{
+    struct buf body = BUF_INIT;
+    struct json json = JSON_INIT(&body);
+    json_object(&json, NULL);
+    json_text(&json, "gpu", uuid);
+    json_end_object(&json);
+    int r = body.failed ? handle_fail_with(vram, -ENOMEM, "out_of_memory", "out of memory")
+                        : order(vram, target, body.data);
+    buf_done(&body);
+    return r;
+}
+
+int vram_daemon_drain(struct vram *vram, const char *uuid)
+{
+    return order_gpu(vram, "/v1/drain", uuid);
+}
+
+int vram_daemon_undrain(struct vram *vram, const char *uuid)
+{
+    return order_gpu(vram, "/v1/undrain", uuid);
 }

@@ -122,6 +122,29 @@ const struct vram_waiter *vram_lease_list_waiter(const struct vram_lease_list *l
     return position < list->waiter_count ? &list->waiters[position] : NULL;
 }
 
+size_t vram_lease_list_ceiling_count(const struct vram_lease_list *list)
+{
+    return list->ceiling_count;
+}
+
+const struct vram_ceiling *vram_lease_list_ceiling(const struct vram_lease_list *list,
+                                                   size_t position)
+{
+    return position < list->ceiling_count ? &list->ceilings[position] : NULL;
+}
+
+static void write_objects(struct json *json, const char *key, uint32_t object, const void *first,
+                          size_t size, size_t count)
+{
+    json_array(json, key);
+    for (size_t i = 0; i < count; i++) {
+        json_object(json, NULL);
+        document_fields(json, object, (const char *)first + i * size);
+        json_end_object(json);
+    }
+    json_end_array(json);
+}
+
 int vram_lease_list_json(const struct vram_lease_list *list, char **ret_text)
 {
     struct buf buf = BUF_INIT;
@@ -137,13 +160,10 @@ int vram_lease_list_json(const struct vram_lease_list *list, char **ret_text)
         write_lease(&json, NULL, &list->leases[i]);
     }
     json_end_array(&json);
-    json_array(&json, "waiters");
-    for (size_t i = 0; i < list->waiter_count; i++) {
-        json_object(&json, NULL);
-        document_fields(&json, VRAM_OBJECT_WAITER, &list->waiters[i]);
-        json_end_object(&json);
-    }
-    json_end_array(&json);
+    write_objects(&json, "waiters", VRAM_OBJECT_WAITER, list->waiters, sizeof(*list->waiters),
+                  list->waiter_count);
+    write_objects(&json, "ceilings", VRAM_OBJECT_CEILING, list->ceilings, sizeof(*list->ceilings),
+                  list->ceiling_count);
     json_end_object(&json);
     return document_finish(&buf, ret_text);
 }

@@ -8,9 +8,10 @@
 struct vram_lease_list {
     uint64_t epoch;
     struct vram_daemon daemon;
-    size_t lease_count, waiter_count;
+    size_t lease_count, waiter_count, ceiling_count;
     const struct vram_lease *leases;
     const struct vram_waiter *waiters;
+    const struct vram_ceiling *ceilings;
 };
 
 /* "granted", else as vram_answer_name(). */

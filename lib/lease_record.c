@@ -30,6 +30,7 @@ static struct vram_lease read_lease(struct wire *wire, const json_t *from)
         .outstanding_bytes = wire_number(wire, from, "outstanding_bytes"),
         .since = wire_text(wire, from, "since"),
         .until = wire_text(wire, from, "until"),
+        .ends = wire_text(wire, from, "ends"),
         .state = wire_word(wire, from, "state", vram_lease_state_name, VRAM_LEASE_SQUEEZED + 1),
         .since_ns = wire_moment(wire, from, "since"),
         .until_ns = wire_moment(wire, from, "until"),
@@ -56,6 +57,31 @@ static struct vram_waiter read_waiter(struct wire *wire, const json_t *from)
         .waits_for = wire_text(wire, from, "waits_for"),
         .since_ns = wire_moment(wire, from, "since"),
     };
+}
+
+static struct vram_ceiling read_ceiling(struct wire *wire, const json_t *from)
+{
+    return (struct vram_ceiling){
+        .name = wire_text(wire, from, "name"),
+        .match = wire_text(wire, from, "match"),
+        .gpu = wire_text(wire, from, "gpu"),
+        .size_bytes = wire_number(wire, from, "size_bytes"),
+        .held_bytes = wire_number(wire, from, "held_bytes"),
+        .outstanding_bytes = wire_number(wire, from, "outstanding_bytes"),
+    };
+}
+
+/* Of a daemon that knows none there is no list. */
+static const struct vram_ceiling *read_ceilings(struct wire *wire, const json_t *from, size_t count)
+{
+    struct vram_ceiling *to = WIRE_ARRAY(wire, struct vram_ceiling, count);
+    for (size_t i = 0; i < count; i++) {
+        struct vram_ceiling ceiling = read_ceiling(wire, json_array_get(from, i));
+        if (to) {
+            to[i] = ceiling;
+        }
+    }
+    return to;
 }
 
 /* ---- The arithmetic -------------------------------------------------------------------------- */
@@ -136,6 +162,7 @@ static void read_list(struct wire *wire, const json_t *document)
     struct vram_lease_list *list = WIRE_ARRAY(wire, struct vram_lease_list, 1);
     const json_t *leases = wire_list(wire, document, "leases");
     const json_t *waiters = wire_list(wire, document, "waiters");
+    const json_t *ceilings = wire_list(wire, document, "ceilings");
     size_t lease_count = json_array_size(leases), waiter_count = json_array_size(waiters);
     struct vram_lease *to_leases = WIRE_ARRAY(wire, struct vram_lease, lease_count);
     struct vram_waiter *to_waiters = WIRE_ARRAY(wire, struct vram_waiter, waiter_count);
@@ -146,6 +173,8 @@ static void read_list(struct wire *wire, const json_t *document)
         .waiter_count = waiter_count,
         .leases = to_leases,
         .waiters = to_waiters,
+        .ceiling_count = json_array_size(ceilings),
+        .ceilings = read_ceilings(wire, ceilings, json_array_size(ceilings)),
     };
     for (size_t i = 0; i < lease_count; i++) {
         struct vram_lease lease = read_lease(wire, json_array_get(leases, i));

@@ -32,6 +32,18 @@ int vram_daemon_get(struct vram *vram, const char *target, char **ret_text)
     return fail(vram);
 }
 
+int vram_daemon_drain(struct vram *vram, const char *uuid)
+{
+    (void)uuid;
+    return fail(vram);
+}
+
+int vram_daemon_undrain(struct vram *vram, const char *uuid)
+{
+    (void)uuid;
+    return fail(vram);
+}
+
 int vram_snapshot_wait(struct vram *vram, uint32_t take, uint64_t after_epoch, uint64_t timeout_ms,
                        struct vram_snapshot **ret_snapshot)
 {

@@ -96,6 +96,11 @@ static uint64_t outstanding_of(const struct metrics_row *row)
     return row->gpu->outstanding_bytes;
 }
 
+static uint64_t kept_of(const struct metrics_row *row)
+{
+    return row->gpu->ceiling_bytes;
+}
+
 static uint64_t margin_of_row(const struct metrics_row *row)
 {
     return row->margin_bytes;
@@ -117,6 +122,9 @@ static const struct {
     {{"vram_outstanding_bytes", EXPOSITION_GAUGE,
       "Memory promised by leases and not yet allocated."},
      outstanding_of},
+    {{"vram_ceiling_bytes", EXPOSITION_GAUGE,
+      "Memory kept for programs that never ask, a part of what is outstanding."},
+     kept_of},
     {{"vram_margin_bytes", EXPOSITION_GAUGE, "Memory that must stay free besides."}, margin_of_row},
 };
 

@@ -24,6 +24,12 @@ static int promise_gpu(struct snapshot_feed *feed, size_t position, struct vram_
     if (p->promises.own_outstanding_bytes) {
         ret_gpu->own_outstanding_bytes = p->promises.own_outstanding_bytes[position];
     }
+    if (p->promises.ceiling_bytes) {
+        ret_gpu->ceiling_bytes = p->promises.ceiling_bytes[position];
+    }
+    if (p->promises.drained) {
+        ret_gpu->drained = p->promises.drained[position];
+    }
     return 0;
 }
 

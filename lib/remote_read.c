@@ -63,6 +63,8 @@ static const struct key gpu_keys[] = {
     GPU(NUMBER, unattributed_bytes),
     GPU(NUMBER, outstanding_bytes),
     GPU(NUMBER, own_outstanding_bytes),
+    GPU(NUMBER, ceiling_bytes),
+    GPU(TRUTH, drained),
     GPU(NUMBER, temperature_c),
     GPU(NUMBER, utilization_percent),
     GPU(NUMBER, age_ms),

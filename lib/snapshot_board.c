@@ -152,6 +152,7 @@ static int feed_gpu(struct snapshot_feed *base, size_t position, struct vram_gpu
         .processes_known = listed,
         .process_count = listed ? from->process_count : 0,
         .own_outstanding_bytes = VRAM_UNKNOWN,
+        .ceiling_bytes = VRAM_UNKNOWN,
     };
     return 0;
 }

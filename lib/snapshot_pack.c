@@ -63,6 +63,8 @@ static const struct member gpu_members[] = {
     MEMBER(BOOL, vram_gpu, processes_known),
     MEMBER(SIZE, vram_gpu, process_count),
     MEMBER(U64, vram_gpu, own_outstanding_bytes),
+    MEMBER(U64, vram_gpu, ceiling_bytes),
+    MEMBER(BOOL, vram_gpu, drained),
 };
 static const struct member process_members[] = {
     MEMBER(U32, vram_process, pid),        MEMBER(U32, vram_process, kind),
@@ -88,7 +90,7 @@ static const struct member view_members[] = {
 /* Who adds a member finds these: it needs a row above. */
 #if UINTPTR_MAX == UINT64_MAX
 _Static_assert(sizeof(struct vram_driver) == 32, "driver_members");
-_Static_assert(sizeof(struct vram_gpu) == 176, "gpu_members");
+_Static_assert(sizeof(struct vram_gpu) == 192, "gpu_members");
 _Static_assert(sizeof(struct vram_process) == 80, "process_members");
 _Static_assert(sizeof(struct vram_problem) == 32, "problem_members");
 #endif

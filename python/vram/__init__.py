@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ._lease import HeldLease, LeaseRequest
     from ._records import (
         GPU,
+        Ceiling,
         Daemon,
         Driver,
         Finding,
@@ -89,7 +90,7 @@ def library_version() -> str:
 
 
 __all__ = [
-    "GPU", "UNKNOWN", "Amount", "BadRequest", "Cancelled", "Daemon", "DaemonError", "DoesNotFit", "Driver",
+    "GPU", "UNKNOWN", "Amount", "BadRequest", "Cancelled", "Ceiling", "Daemon", "DaemonError", "DoesNotFit", "Driver",
     "DriverError", "Error", "Finding", "Fit", "FitGPU", "GPUProcess", "Handle", "HeldLease", "Lease", "LeaseRequest",
     "LeaseTimeout", "Leases",
     "LibraryError", "NoGPUError", "NotFound", "PermissionDenied", "Problem", "Process", "Report", "Snapshot", "Unknown",

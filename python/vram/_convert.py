@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional, Tuple
 from . import _lib
 from ._lib import text, words
 from ._records import (
+    Ceiling,
     GPU,
     Daemon,
     Driver,
@@ -79,6 +80,8 @@ def gpu(raw: _lib.Gpu) -> GPU:
         unattributed_bytes=amount(raw.unattributed_bytes),
         outstanding_bytes=amount(raw.outstanding_bytes),
         own_outstanding_bytes=amount(raw.own_outstanding_bytes),
+        ceiling_bytes=amount(raw.ceiling_bytes),
+        drained=raw.drained,
         temperature_c=amount(raw.temperature_c),
         utilization_percent=amount(raw.utilization_percent),
         age_ms=raw.age_ms,
@@ -165,6 +168,7 @@ def lease(raw: _lib.Lease) -> Lease:
         gpus=tuple(words(raw.gpus[i]) for i in range(raw.gpu_count)),
         members=tuple(raw.members[i] for i in range(raw.member_count)),
         attached=tuple(words(raw.attached[i]) for i in range(raw.attached_count)),
+        ends=text(raw.ends),
     )
 
 
@@ -195,6 +199,17 @@ def _daemon(raw: _lib.Daemon) -> Daemon:
     )
 
 
+def _ceiling(raw: _lib.Ceiling) -> Ceiling:
+    return Ceiling(
+        name=words(raw.name),
+        match=words(raw.match),
+        gpu=words(raw.gpu),
+        size_bytes=amount(raw.size_bytes),
+        held_bytes=amount(raw.held_bytes),
+        outstanding_bytes=amount(raw.outstanding_bytes),
+    )
+
+
 def leases(of: Any) -> Leases:
     lib = _lib.lib()
     return Leases(
@@ -204,6 +219,9 @@ def leases(of: Any) -> Leases:
         ),
         daemon=_daemon(lib.vram_lease_list_daemon(of)[0]),
         epoch=lib.vram_lease_list_epoch(of),
+        ceilings=tuple(
+            _ceiling(lib.vram_lease_list_ceiling(of, i)[0]) for i in range(lib.vram_lease_list_ceiling_count(of))
+        ),
     )
 
 

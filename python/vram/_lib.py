@@ -115,6 +115,8 @@ class Gpu(Structure):
         ("process_count", c_size_t),
         ("processes", POINTER(Process)),
         ("own_outstanding_bytes", c_uint64),
+        ("ceiling_bytes", c_uint64),
+        ("drained", c_bool),
     ]
 
 
@@ -240,6 +242,7 @@ class Lease(Structure):
         ("members", POINTER(c_uint64)),
         ("attached_count", c_size_t),
         ("attached", POINTER(c_char_p)),
+        ("ends", c_char_p),
     ]
 
 
@@ -257,6 +260,19 @@ class Waiter(Structure):
         ("since", c_char_p),
         ("waits_for", c_char_p),
         ("since_ns", c_uint64),
+    ]
+
+
+class Ceiling(Structure):
+    """struct vram_ceiling"""
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("match", c_char_p),
+        ("gpu", c_char_p),
+        ("size_bytes", c_uint64),
+        ("held_bytes", c_uint64),
+        ("outstanding_bytes", c_uint64),
     ]
 
 
@@ -320,6 +336,8 @@ _FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "vram_lease_list_lease": (POINTER(Lease), [c_void_p, c_size_t]),
     "vram_lease_list_waiter_count": (c_size_t, [c_void_p]),
     "vram_lease_list_waiter": (POINTER(Waiter), [c_void_p, c_size_t]),
+    "vram_lease_list_ceiling_count": (c_size_t, [c_void_p]),
+    "vram_lease_list_ceiling": (POINTER(Ceiling), [c_void_p, c_size_t]),
     "vram_size_parse": (c_int, [c_char_p, POINTER(c_uint64)]),
     "vram_diagnose": (c_int, [c_void_p, POINTER(c_void_p)]),
     "vram_report_count": (c_size_t, [c_void_p]),

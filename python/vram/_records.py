@@ -53,6 +53,8 @@ class GPU:
     unattributed_bytes: Amount  # used less the known memory of its processes
     outstanding_bytes: Amount  # promised by leases, not yet allocated; unknown without a daemon
     own_outstanding_bytes: Amount  # of these, what is promised to this process
+    ceiling_bytes: Amount  # of these, what is kept for programs that never ask
+    drained: bool  # no new lease is granted there
     temperature_c: Amount
     utilization_percent: Amount
     age_ms: int  # how old these figures were
@@ -176,6 +178,7 @@ class Lease:
     gpus: Tuple[str, ...]  # UUIDs, in the order for CUDA_VISIBLE_DEVICES
     members: Tuple[int, ...]  # processes that count for it and hold memory on its GPUs
     attached: Tuple[str, ...]  # "unit:x.service" ...
+    ends: Optional[str] = None  # why at `until`: "time", as it was asked for, or "idle": it holds nothing
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,18 @@ class Daemon:
 
 
 @dataclass(frozen=True)
+class Ceiling:
+    """Room kept on a GPU for programs that never ask for leases."""
+
+    name: str
+    match: str  # which programs: "unit:ollama.service"
+    gpu: str  # UUID
+    size_bytes: Amount
+    held_bytes: Amount  # what they use, with a lease or without
+    outstanding_bytes: Amount  # what is kept for them besides
+
+
+@dataclass(frozen=True)
 class Leases:
     """Who holds leases and who waits, at one moment. Iterating gives the leases."""
 
@@ -215,6 +230,7 @@ class Leases:
     waiters: Tuple[Waiter, ...]  # in their order
     daemon: Optional[Daemon]  # None: none runs, so nothing is leased
     epoch: int
+    ceilings: Tuple[Ceiling, ...] = ()  # in the order of the configuration
 
     def __iter__(self) -> Iterator[Lease]:
         return iter(self.leases)

@@ -142,7 +142,7 @@ def daemon_object(**changes):
 def lease_object(**changes):
     return {"id": "8f14e45fceea167a", "owner_pid": 4242, "user": "ada", "label": "comfyui", "gpus": [GPU],
             "size_bytes": 14 << 30, "held_bytes": 1 << 30, "outstanding_bytes": 13 << 30, "members": [4242],
-            "attached": [], "since": "2026-01-31T12:00:00.123456Z", "until": None, "state": "ok", **changes}
+            "attached": [], "ends": None, "since": "2026-01-31T12:00:00.123456Z", "until": None, "state": "ok", **changes}
 
 
 def waiter_object(**changes):
@@ -153,6 +153,7 @@ def waiter_object(**changes):
 
 def list_object(leases=(), waiters=(), epoch=5, **changes):
     return {"schema": 1, "epoch": epoch, "daemon": daemon_object(), "leases": list(leases), "waiters": list(waiters),
+            "ceilings": [],
             **changes}
 
 

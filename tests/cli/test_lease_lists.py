@@ -79,7 +79,8 @@ def test_leases_without_a_daemon(vram, daemon):
     daemon.stop()
     run = vram("leases")
     assert (run.status, run.out, run.err) == (0, "", "vram: nothing is leased: no daemon runs\n")
-    assert vram("leases", "--json").json == {"schema": 1, "epoch": 0, "daemon": None, "leases": [], "waiters": []}
+    assert vram("leases", "--json").json == {"schema": 1, "epoch": 0, "daemon": None, "leases": [], "waiters": [],
+                                             "ceilings": []}
     assert vram("leases", "--csv").rows == []
 
 

@@ -23,6 +23,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(config.history <= CONFIG_HISTORY_OFF && config.history_max_bytes >= 1 << 20);
         MUST(strlen(config.lease_group) < CONFIG_GROUP_MAX);
         MUST(strlen(config.admin_group) < CONFIG_GROUP_MAX);
+        struct config_limits limits = config_limits_for(&config, 1, "ada");
+        MUST(limits.bytes && limits.gpus && limits.leases && limits.waiters);
+        MUST(limits.bytes <= CONFIG_SIZE_MAX || limits.bytes == UINT64_MAX);
+        MUST(config.idle_after_ns <= INT64_MAX && config.idle_notice_ns <= INT64_MAX);
+        MUST(config.ceiling_count <= CONFIG_CEILINGS_MAX);
+        for (size_t i = 0; i < config.ceiling_count; i++) {
+            const struct config_ceiling *ceiling = &config.ceilings[i];
+            const struct match_process nobody = {0};
+            MUST(ceiling->name[0] && ceiling->size_bytes && ceiling->size_bytes <= CONFIG_SIZE_MAX);
+            MUST(ceiling->match.value[0] && !match_is_met(&ceiling->match, &nobody));
+            MUST(config_ceiling_is_on(ceiling, 0, "GPU-0", NULL) || ceiling->gpus[0]);
+        }
         MUST(problem[0] == '\0');
         config_done(&config);
     } else {

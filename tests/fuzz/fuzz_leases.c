@@ -19,6 +19,7 @@ static void check_list(struct vram_lease_list *list)
     MUST(strcmp(text, again) == 0);
     MUST(!vram_lease_list_lease(list, vram_lease_list_count(list)));
     MUST(!vram_lease_list_waiter(list, vram_lease_list_waiter_count(list)));
+    MUST(!vram_lease_list_ceiling(list, vram_lease_list_ceiling_count(list)));
     (void)vram_lease_list_find(list, "8f14");
     json_decref(document);
     free(text);

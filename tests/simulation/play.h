@@ -19,6 +19,8 @@
 
 #define REQUESTS 64
 #define MOMENTS 64
+#define CEILINGS 2
+#define USERS 3
 
 enum stage { FREE, WAITING, HELD };
 
@@ -49,6 +51,10 @@ struct play {
     struct tally *tally;
     bool leased_only;                         /* nobody allocates what it was not promised */
     bool records_fail, verbose, broken, calm; /* calm: nobody new comes */
+    struct ledger_limits limits[USERS];
+    uint64_t idle_after_ns;
+    bool drained[WORLD_GPUS];
+    uint64_t ceilings[CEILINGS][WORLD_GPUS]; /* in units; 0: there is none */
     uint64_t next_key, next_id, next_seq;
     struct deal deals[REQUESTS];
     int64_t bases[WORLD_PROGRAMS * 4][WORLD_GPUS]; /* the journal's, by key modulo */
@@ -88,9 +94,12 @@ uint64_t nearest(const struct play *play, int program, bool holding, int *ret_at
 void attribute(const struct play *play, int program, struct ledger_use *use);
 void show(const struct play *play);
 int64_t owed(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu, uint64_t only);
+uint32_t ceiling_of(const struct play *play, int program, size_t gpu);
+int64_t kept(struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS], size_t gpu, uint32_t unit);
 void copy_uses(const struct play *play, uint64_t of[WORLD_PROGRAMS][WORLD_GPUS]);
 void note_moment(struct play *play);
 void check_grant(struct play *play, const struct ledger_lease *lease);
+void check_limits(struct play *play, const struct ledger_lease *lease);
 void check_promises(struct play *play);
 bool wants(const struct deal *deal, size_t gpu);
 void check_order(struct play *play, const struct deal *granted);

@@ -101,8 +101,12 @@ static void take_sample(struct play *play)
     struct world *world = &play->world;
     struct ledger_gpu gpus[WORLD_GPUS];
     static struct ledger_use uses[WORLD_GPUS * WORLD_PROGRAMS];
-    struct ledger_sample sample = {
-        .begun_ns = play->begun_ns, .ended_ns = world->now_ns, .gpus = gpus, .uses = uses};
+    struct ledger_ceiling ceilings[CEILINGS * WORLD_GPUS];
+    struct ledger_sample sample = {.begun_ns = play->begun_ns,
+                                   .ended_ns = world->now_ns,
+                                   .gpus = gpus,
+                                   .uses = uses,
+                                   .ceilings = ceilings};
     for (size_t gpu = 0; gpu < world->gpu_count; gpu++) {
         struct source_gpu *room = &play->rooms[gpu];
         source_settle_free(room);
@@ -116,7 +120,14 @@ static void take_sample(struct play *play)
             .reserved_bytes = 0,
             .free_bytes = room->free_bytes,
             .margin_bytes = 0,
+            .drained = play->drained[gpu],
         };
+        for (uint32_t unit = 1; unit <= CEILINGS; unit++) {
+            if (play->ceilings[unit - 1][gpu]) {
+                ceilings[sample.ceiling_count++] =
+                    (struct ledger_ceiling){unit, gpu, units(play, play->ceilings[unit - 1][gpu])};
+            }
+        }
         for (size_t i = 0; i < room->process_count; i++) {
             int program = program_of_pid(play, room->processes[i].pid);
             struct ledger_use *use = &uses[sample.use_count++];
@@ -130,6 +141,7 @@ static void take_sample(struct play *play)
             /* Of the dead the daemon may know no more. */
             if (program >= 0 && (world->programs[program].alive || world_chance(world, 50))) {
                 attribute(play, program, use);
+                use->ceiling = ceiling_of(play, program, gpu);
             }
         }
     }
@@ -166,6 +178,7 @@ static void restore(struct play *play, const struct deal *deal)
         .owner = deal->request.owner,
         .holder = deal->holder,
         .size_bytes = deal->size_bytes,
+        .user = deal->request.user,
         .until_ns = deal->until_ns,
         .filled = deal->filled,
         .gpu_count = deal->gpu_count,
@@ -191,6 +204,7 @@ void restart(struct play *play)
     drop_sample(play);
     ledger_free(play->ledger);
     play->ledger = ledger_new(&play_ops, play);
+    ledger_end_idle(play->ledger, play->idle_after_ns, 1000000000);
     world->now_ns += world_below(world, 3) * 500000000;
     for (size_t i = 0; i < REQUESTS; i++) {
         struct deal *deal = &play->deals[i];

@@ -66,6 +66,7 @@ static void answer(void *data, const char *id, uint32_t verdict, const struct le
     if (verdict == LEDGER_GRANTED) {
         play->tally->grants++;
         check_grant(play, lease);
+        check_limits(play, lease);
     } else {
         play->tally->refusals++;
         play->tally->time_outs += verdict == LEDGER_TIMED_OUT;
@@ -103,10 +104,25 @@ static void ended(void *data, const char *id, uint32_t why)
     if (why == LEDGER_OWNER_GONE && alive) {
         FAIL(play, "%s ended under its living owner", id);
     }
+    if (why == LEDGER_IDLE && !play->idle_after_ns) {
+        FAIL(play, "%s ended for being idle", id);
+    }
     if (why == LEDGER_EXPIRED && deal->until_ns > play->world.now_ns) {
         FAIL(play, "%s ended too early", id);
     }
     deal->stage = FREE;
+}
+
+static struct ledger_limits limits(void *data, uint32_t user)
+{
+    return ((const struct play *)data)->limits[user];
+}
+
+static void notice(void *data, const struct ledger_lease *lease)
+{
+    struct play *play = data;
+    SAY(play, "  %s is told that it ends", lease->id);
+    play->tally->notices++;
 }
 
 static void base(void *data, uint64_t owner, const char *uuid, int64_t base_bytes)
@@ -127,5 +143,7 @@ const struct ledger_ops play_ops = {.holder = holder,
                                     .record = record,
                                     .answer = answer,
                                     .ended = ended,
+                                    .limits = limits,
+                                    .notice = notice,
                                     .base = base,
                                     .state = state};

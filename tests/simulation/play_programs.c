@@ -53,6 +53,7 @@ void ask(struct play *play, int program)
     }
     (void)snprintf(request->id, sizeof(request->id), "%016" PRIx64, play->next_id++);
     request->owner = asker->key;
+    request->user = (uint32_t)(asker->key % USERS);
     request->size_bytes = units(play, 1 + world_below(world, world->capacity[0] + 2));
     request->gpu_count = world_chance(world, 20) ? 2 : 1;
     request->margin_bytes = world_chance(world, 20) ? units(play, 1) : 0;
@@ -68,6 +69,9 @@ void ask(struct play *play, int program)
     deal->arrived_ns = world->now_ns;
     int r = ledger_ask(play->ledger, request, world->now_ns);
     request->candidates = NULL;
+    if (r == 0 && asker->unit && world_chance(world, 50)) {
+        ledger_put_under(play->ledger, asker->key, (uint64_t)1 << (asker->unit - 1));
+    }
     SAY(play, "program %d asks %" PRIu64 " x %u: %s", program,
         request->size_bytes / world->unit_bytes, request->gpu_count, request->id);
     if (r < 0) {
@@ -88,6 +92,18 @@ static bool is_seen_to_hold(const struct play *play, int top, size_t gpu)
                 nearest(play, i, true, &at) == play->world.programs[top].key;
     }
     return seen;
+}
+
+/* Whether a program of this ceiling waits for a lease, which comes out of the ceiling. What the others allocate meanwhile
+ * is between them. */
+static bool is_wanted(const struct play *play, uint32_t unit)
+{
+    bool wanted = false;
+    for (size_t i = 0; i < ledger_waiter_count(play->ledger); i++) {
+        int owner = program_of_key(play, ledger_waiter_at(play->ledger, i).owner);
+        wanted |= owner >= 0 && play->world.programs[owner].unit == unit;
+    }
+    return wanted;
 }
 
 /* How much a program may allocate without breaking its word. */
@@ -112,7 +128,10 @@ static uint64_t allowance(struct play *play, int program, size_t gpu)
             }
         }
     }
-    return 0;
+    uint32_t unit = ceiling_of(play, program, gpu);
+    copy_uses(play, of);
+    bool may = unit && !is_wanted(play, unit);
+    return may ? (uint64_t)kept(play, of, gpu, unit) / play->world.unit_bytes : 0;
 }
 
 void allocate(struct play *play, int program)

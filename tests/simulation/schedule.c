@@ -18,6 +18,9 @@ static void act(struct play *play)
     if (program < 0 || (what < 12 && !play->calm)) {
         int parent = program >= 0 && world_chance(world, 25) ? program : -1;
         int started = play->calm ? -1 : world_start(world, parent);
+        if (started >= 0 && parent < 0 && world_chance(world, 40)) {
+            world->programs[started].unit = 1 + (uint32_t)world_below(world, CEILINGS);
+        }
         if (started >= 0 && world_chance(world, 80)) {
             ask(play, started);
         }
@@ -38,8 +41,11 @@ static void act(struct play *play)
         hand_over(play, program);
     } else if (what < 86) {
         change_lease(play);
-    } else if (what < 88) {
+    } else if (what < 87) {
         hang_up(play);
+    } else if (what < 88) {
+        size_t gpu = world_below(world, world->gpu_count);
+        play->drained[gpu] = !play->calm && world_chance(world, 50);
     } else if (what < 93) {
         world_catch_up(world);
     } else if (what < 97) {
@@ -92,6 +98,7 @@ static void settle(struct play *play)
 static void finish(struct play *play)
 {
     play->calm = true;
+    memset(play->drained, 0, sizeof(play->drained));
     play->records_fail = false;
     come_back(play);
     for (int i = 0; i < 2 * REQUESTS && !play->broken; i++) {
@@ -154,8 +161,22 @@ bool schedule_play(uint64_t seed, bool verbose, struct tally *tally)
     play->verbose = verbose;
     play->tally = tally;
     play->next_key = FIRST_KEY;
+    for (size_t i = 0; i < USERS; i++) {
+        play->limits[i] = (struct ledger_limits){UINT64_MAX, UINT32_MAX, UINT32_MAX};
+        if (world_chance(world, 30)) {
+            play->limits[i].bytes = units(play, 2 + world_below(world, 20));
+            play->limits[i].gpus = 1 + (uint32_t)world_below(world, 3);
+            play->limits[i].leases = (uint32_t)world_below(world, 5);
+        }
+    }
+    play->idle_after_ns = world_chance(world, 20) ? 2000000000 : 0;
+    ledger_end_idle(play->ledger, play->idle_after_ns, 1000000000);
     for (size_t gpu = 0; gpu < world->gpu_count; gpu++) {
         world->capacity[gpu] = 4 + world_below(world, 20);
+        for (size_t i = 0; i < CEILINGS; i++) {
+            bool is_there = world_chance(world, 25);
+            play->ceilings[i][gpu] = is_there ? world_below(world, world->capacity[gpu] / 2) : 0;
+        }
     }
     world_show_all(world);
     for (int i = 0; i < STEPS && !play->broken; i++) {

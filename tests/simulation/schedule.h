@@ -11,7 +11,8 @@
 
 /* What schedules came to, so that a run that did nothing shows. */
 struct tally {
-    uint64_t schedules, grants, refusals, time_outs, restarts, samples, inherited, failed_records;
+    uint64_t schedules, grants, refusals, time_outs, restarts, samples, inherited, failed_records,
+        notices;
 };
 
 /* Plays the schedule of this seed. False: something did not hold; said on stderr. */

@@ -31,10 +31,11 @@ int main(int argc, char **argv)
     }
     (void)printf("# %" PRIu64 " schedules: %" PRIu64 " samples, %" PRIu64 " grants, %" PRIu64
                  " refusals, %" PRIu64 " time-outs, %" PRIu64 " restarts, %" PRIu64
-                 " inherited, %" PRIu64 " not recorded\n",
+                 " inherited, %" PRIu64 " not recorded, %" PRIu64 " told of their end\n",
                  tally.schedules, tally.samples, tally.grants, tally.refusals, tally.time_outs,
-                 tally.restarts, tally.inherited, tally.failed_records);
-    bool idle = !tally.grants || !tally.refusals || (count > 1000 && !tally.restarts);
+                 tally.restarts, tally.inherited, tally.failed_records, tally.notices);
+    bool idle = !tally.grants || (count > 1000 && !tally.notices) || !tally.refusals ||
+                (count > 1000 && !tally.restarts);
     (void)printf("%sok 1 - schedules\n", idle ? "not " : "");
     return idle;
 }

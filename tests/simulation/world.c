@@ -50,8 +50,12 @@ int world_start(struct world *world, int parent)
 {
     for (int i = 0; i < WORLD_PROGRAMS; i++) {
         if (!world->programs[i].exists) {
-            world->programs[i] = (struct program){
-                .exists = true, .alive = true, .parent = parent, .pid = ++world->next_pid};
+            world->programs[i] =
+                (struct program){.exists = true,
+                                 .alive = true,
+                                 .parent = parent,
+                                 .pid = ++world->next_pid,
+                                 .unit = parent >= 0 ? world->programs[parent].unit : 0};
             return i;
         }
     }

@@ -20,6 +20,8 @@ struct program {
     int parent;      /* -1: none; kept when the parent dies */
     uint64_t key;    /* as owner; 0: it never asked */
     uint32_t pid;
+    uint32_t
+        unit; /* the number of the ceiling that is for it, as for those that it starts; 0: none */
     uint64_t used[WORLD_GPUS];
     uint64_t listed[WORLD_GPUS]; /* what the driver's lists say of it */
 };

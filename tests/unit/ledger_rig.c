@@ -80,10 +80,26 @@ static void state_changed(void *data, const struct ledger_lease *lease, uint32_t
     (void)text_copy(said->name, sizeof(said->name), name);
 }
 
+static struct ledger_limits limits(void *data, uint32_t user)
+{
+    const struct rig *rig = data;
+    return user < ARRAY_LENGTH(rig->limits)
+               ? rig->limits[user]
+               : (struct ledger_limits){UINT64_MAX, UINT32_MAX, UINT32_MAX};
+}
+
+static void notice(void *data, const struct ledger_lease *lease)
+{
+    struct rig *rig = data;
+    (void)say(&rig->notices, lease->id, lease->idle_until_ns != LEDGER_NEVER);
+}
+
 static const struct ledger_ops rig_ops = {.holder = holder,
                                           .record = record,
                                           .answer = answer,
                                           .ended = ended,
+                                          .limits = limits,
+                                          .notice = notice,
                                           .base = base,
                                           .state = state_changed};
 
@@ -108,6 +124,9 @@ void rig_gpus(struct rig *rig, size_t gpu_count)
 void rig_open(struct rig *rig, size_t gpu_count)
 {
     *rig = (struct rig){.now_ns = 1000 * SECOND};
+    for (size_t i = 0; i < ARRAY_LENGTH(rig->limits); i++) {
+        rig->limits[i] = (struct ledger_limits){UINT64_MAX, UINT32_MAX, UINT32_MAX};
+    }
     rig_gpus(rig, gpu_count);
     rig->ledger = ledger_new(&rig_ops, rig);
     assert_non_null(rig->ledger);
@@ -193,6 +212,8 @@ static int take(struct rig *rig)
         .use_count = rig->use_count,
         .gpus = rig->gpus,
         .uses = rig->uses,
+        .ceiling_count = rig->ceiling_count,
+        .ceilings = rig->ceilings,
     };
     return ledger_take(rig->ledger, &sample, rig->now_ns);
 }
@@ -215,6 +236,7 @@ struct ledger_request rig_request(struct rig *rig, uint64_t owner, uint64_t size
 {
     struct ledger_request request = {
         .owner = owner,
+        .user = rig->user,
         .size_bytes = size_bytes,
         .gpu_count = 1,
         .margin_bytes = VRAM_UNKNOWN,

@@ -44,13 +44,17 @@ struct rig {
     size_t gpu_count, use_count;
     struct ledger_gpu gpus[RIG_GPUS];
     struct ledger_use uses[RIG_USES];
+    size_t ceiling_count;
+    struct ledger_ceiling ceilings[RIG_GPUS];
     uint64_t hidden_bytes[RIG_GPUS]; /* used by nobody who is listed */
     uint64_t holders[32];            /* by owner: whose member it is */
     unsigned next_id;
     int record_error;
     unsigned records;
-    int64_t recorded_base; /* of the last record's first share */
-    struct said_list answers, ends, states;
+    int64_t recorded_base;                           /* of the last record's first share */
+    struct said_list answers, ends, states, notices; /* of notices: 1 for being idle */
+    uint32_t user;                                   /* who asks */
+    struct ledger_limits limits[8];                  /* by user */
     size_t base_count;
     int64_t base; /* the last that was told */
 };

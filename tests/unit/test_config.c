@@ -42,6 +42,10 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->history, CONFIG_HISTORY_AUTO);
     assert_int_equal(config->history_max_bytes, 64 * MIB);
     assert_int_equal(config->gpu_count, 0);
+    assert_int_equal(config->ceiling_count, 0);
+    assert_int_equal(config->user_count, 0);
+    assert_int_equal(config->idle_after_ns, 0);
+    assert_int_equal(config->idle_notice_ns, 300 * SECOND);
 }
 
 /* ---- What it says ---------------------------------------------------------------------------- */
@@ -107,6 +111,75 @@ static void test_config__sections_may_be_taken_up_again(void **state)
     assert_int_equal(config.max_leases, 5);
     assert_int_equal(config_margin_for(&config, 0, NULL, NULL).millipercent, 0);
     assert_int_equal(config_margin_for(&config, 1, NULL, NULL).millipercent, 7000);
+    config_done(&config);
+}
+
+/* ---- Ceilings -------------------------------------------------------------------------------- */
+
+#define CEILING "[ceiling ollama]\nmatch = unit:ollama\nsize = 18G\n"
+
+static void test_config__ceilings_say_what_is_kept_for_whom(void **state)
+{
+    struct config config =
+        parsed(CEILING "[ceiling b]\nsize = 1.5g\nmatch = command:main.py --listen\n"
+                       "gpu = 0, GPU-5f2c 0000:41:00.0\n");
+    (void)state;
+    assert_int_equal(config.ceiling_count, 2);
+    const struct config_ceiling *all = &config.ceilings[0], *some = &config.ceilings[1];
+    assert_string_equal(all->name, "ollama");
+    assert_string_equal(all->match.text, "unit:ollama");
+    assert_int_equal(all->size_bytes, 18 * GIB);
+    assert_int_equal(all->line, 1);
+    assert_true(config_ceiling_is_on(all, 7, NULL, NULL));
+    assert_string_equal(some->match.value, "main.py --listen");
+    assert_int_equal(some->size_bytes, 3 * GIB / 2);
+    assert_true(config_ceiling_is_on(some, 0, "GPU-1", "0000:01:00.0"));
+    assert_true(config_ceiling_is_on(some, 1, "GPU-5f2c31a0", NULL));
+    assert_true(config_ceiling_is_on(some, 1, "GPU-1", "0000:41:00.0"));
+    assert_false(config_ceiling_is_on(some, 1, "GPU-1", "0000:01:00.0"));
+    config_done(&config);
+}
+
+static void test_config__so_many_ceilings_and_no_more(void **state)
+{
+    char text[8192], problem[CONFIG_PROBLEM_MAX];
+    struct config config = {.max_leases = 77};
+    size_t length = 0;
+    (void)state;
+    for (int i = 0; i <= CONFIG_CEILINGS_MAX; i++) {
+        length += (size_t)snprintf(text + length, sizeof(text) - length,
+                                   "[ceiling n%d]\nmatch = user:u%d\nsize = 1G\n", i, i);
+        int r = parse(text, &config, problem);
+        assert_int_equal(r, i < CONFIG_CEILINGS_MAX ? 0 : -EINVAL);
+        if (r == 0) {
+            config_done(&config);
+        }
+    }
+    assert_string_equal(problem, "x.conf:193: there are more than 64 ceilings");
+}
+
+/* ---- Users ----------------------------------------------------------------------------------- */
+
+static void test_config__users_have_limits(void **state)
+{
+    struct config config = parsed("[users]\nmemory = 24G\nleases = 4\n[user ada]\nmemory = 48G\n"
+                                  "waiters = 9\n[user 1002]\ngpus = 2\n[user root]\nleases = 7\n");
+    (void)state;
+    struct config_limits eve = config_limits_for(&config, 1000, "eve");
+    assert_int_equal(eve.bytes, 24 * GIB);
+    assert_int_equal(eve.gpus, UINT32_MAX);
+    assert_int_equal(eve.leases, 4);
+    assert_int_equal(eve.waiters, UINT32_MAX);
+    struct config_limits ada = config_limits_for(&config, 1001, "ada");
+    assert_int_equal(ada.bytes, 48 * GIB);
+    assert_int_equal(ada.leases, 4);
+    assert_int_equal(ada.waiters, 9);
+    struct config_limits bob = config_limits_for(&config, 1002, "bob");
+    assert_int_equal(bob.bytes, 24 * GIB);
+    assert_int_equal(bob.gpus, 2);
+    struct config_limits root = config_limits_for(&config, 0, "root");
+    assert_int_equal(root.bytes, UINT64_MAX); /* [users] does not mean it */
+    assert_int_equal(root.leases, 7);
     config_done(&config);
 }
 
@@ -188,7 +261,9 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
     static const struct {
         const char *text, *problem;
     } cases[] = {
-        {"margin = 2G", "x.conf:1: 'margin' stands before any section: [daemon] or [gpu SEL]"},
+        {"margin = 2G", "x.conf:1: 'margin' stands before any section: [daemon], [gpu SEL], "
+                        "[ceiling NAME], [users] "
+                        "or [user NAME]"},
         {"\n[daemon]\n\nmargn = 2G\nmore = 1",
          "x.conf:4: [daemon] has no setting 'margn': it has margin, lease_group, admin_group, "
          "max_waiters, max_leases, linger"},
@@ -223,7 +298,8 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nlinger = soon",
          "x.conf:2: linger cannot be 'soon': it is a duration such as 60s, 5m or 1h"},
         {"[daemons]\n",
-         "x.conf:1: there is no section [daemons]: there are [daemon] and [gpu SEL]"},
+         "x.conf:1: there is no section [daemons]: there are [daemon], [gpu SEL], [ceiling NAME], "
+         "[users] and [user NAME]"},
         {"[]", "x.conf:1: there is no section []"},
         {"[gpu]", "x.conf:1: there is no section [gpu]"},
         {"[gpu0]", "x.conf:1: there is no section [gpu0]"},
@@ -244,6 +320,41 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nmargin\n[nonsense]",
          "x.conf:2: this is no section, no setting (NAME = VALUE) and no comment"},
         {"[daemon]\nmargin", "x.conf:2: this is no section"},
+        {"[users]\n[daemon]\n[users]", "x.conf:3: there is [users] in line 1 already"},
+        {"[users]\nmemory = 1G\nmemory = 1G", "x.conf:3: memory is set in line 2 already"},
+        {"[users]\nmemory = half", "x.conf:2: memory cannot be 'half': it is a size such as 48G"},
+        {"[users]\ngpus = 0", "x.conf:2: gpus cannot be '0': it is a number from 1 to 65536"},
+        {"[users]\nmargin = 1",
+         "x.conf:2: [users] has no setting 'margin': it has memory, gpus, leases, waiters"},
+        {"[user ]", "x.conf:1: '' is no user: it is a name or a number"},
+        {"[user a b]", "x.conf:1: 'a b' is no user"},
+        {"[user ada]\n[user ada]", "x.conf:2: user ada has limits in line 1 already"},
+        {"[user ada]\nleases = many", "x.conf:2: leases cannot be 'many'"},
+        {"[daemon]\nidle_after = never",
+         "x.conf:2: idle_after cannot be 'never': it is a duration such as 30m, or 0"},
+        {"[ceiling]", "x.conf:1: there is no section [ceiling]"},
+        {"[ceiling ]", "x.conf:1: '' is no name: it is 1 to 32 characters without blanks"},
+        {"[ceiling a b]", "x.conf:1: 'a b' is no name"},
+        {"[ceiling x]\nmatch = unit:x\n[daemon]\n",
+         "x.conf:1: [ceiling x] has no size: a ceiling needs match = unit:NAME (or another) and "
+         "size = N"},
+        {"\n[ceiling x]\nsize = 1G\n", "x.conf:2: [ceiling x] has no match"},
+        {CEILING "[ceiling ollama]\n", "x.conf:4: there is a ceiling ollama in line 1 already"},
+        {CEILING "size = 2G", "x.conf:4: size is set in line 3 already"},
+        {CEILING "margin = 2G",
+         "x.conf:4: [ceiling ollama] has no setting 'margin': it has match, size, gpu"},
+        {CEILING "gpu = 0 first", "x.conf:4: gpu cannot be '0 first': it is one or more GPUs"},
+        {CEILING "gpu =", "x.conf:4: gpu cannot be ''"},
+        {CEILING "gpu = 5f2c31a05f2c31a05f2c31a05f2c31a05f2c31a05f2c31a0", "gpu cannot be"},
+        {"[ceiling x]\nmatch = ollama",
+         "x.conf:2: match cannot be 'ollama': it is unit:NAME, container:ID, user:NAME, name:NAME "
+         "or command:TEXT"},
+        {"[ceiling x]\nmatch = user:", "x.conf:2: match cannot be 'user:'"},
+        {"[ceiling x]\nmatch = pid:1", "x.conf:2: match cannot be 'pid:1'"},
+        {"[ceiling x]\nmatch = unit:a b", "x.conf:2: match cannot be 'unit:a b'"},
+        {"[ceiling x]\nsize = 0", "x.conf:2: size cannot be '0': it is a size such as 18G"},
+        {"[ceiling x]\nsize = 10%", "x.conf:2: size cannot be '10%'"},
+        {"[ceiling x]\nsize = 2000T", "x.conf:2: size cannot be '2000T'"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -340,9 +451,10 @@ static void test_config__the_example_is_true(void **state)
     assert_int_equal(parse(text, &config, problem), 0);
     assert_int_equal(config.gpu_count, 3);
     assert_int_equal(config_margin_for(&config, 0, NULL, NULL).bytes, 2 * GIB);
+    assert_int_equal(config.ceiling_count, 1);
+    assert_int_equal(config_limits_for(&config, 1001, "ada").bytes, 48 * GIB);
+    assert_int_equal(config_limits_for(&config, 1002, "bob").bytes, 24 * GIB);
     config_done(&config);
-    config.gpu_count = 0;
-    config.gpus = NULL;
     assert_defaults(&config);
 }
 
@@ -354,7 +466,8 @@ static void test_config__without_memory_nothing_changes(void **state)
     unsigned n = 0;
     bool happened = true;
     (void)state;
-    fake_root_text(root, "/vram.conf", "[gpu 0]\nmargin = 1G\n[gpu 1]\nmargin = 1G\n");
+    fake_root_text(root, "/vram.conf",
+                   "[gpu 0]\nmargin = 1G\n[gpu 1]\nmargin = 1G\n" CEILING "[user ada]\n");
     while (happened) {
         struct config config = {.max_leases = 77};
         char problem[CONFIG_PROBLEM_MAX] = "";
@@ -369,7 +482,7 @@ static void test_config__without_memory_nothing_changes(void **state)
             config_done(&config);
         }
     }
-    assert_true(n >= 4);
+    assert_true(n >= 6);
     fake_root_remove(root);
 }
 
@@ -380,6 +493,9 @@ int main(void)
         TEST(test_config__says_everything),
         TEST(test_config__groups_may_be_nobody),
         TEST(test_config__sections_may_be_taken_up_again),
+        TEST(test_config__ceilings_say_what_is_kept_for_whom),
+        TEST(test_config__so_many_ceilings_and_no_more),
+        TEST(test_config__users_have_limits),
         TEST(test_config__gpus_have_margins_of_their_own),
         TEST(test_config__the_last_section_counts),
         TEST(test_config__instances_have_their_cards_margin),

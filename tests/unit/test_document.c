@@ -232,7 +232,7 @@ static void test_document__shows_what_a_daemon_adds(void **state)
     (void)write_all();
     expect("\"epoch\":77,\"waiters\":3,");
     expect("\"outstanding_bytes\":5368709120,\"headroom_bytes\":18253611008,");
-    expect("\"pool\":0,\"own_outstanding_bytes\":1073741824,");
+    expect("\"pool\":0,\"own_outstanding_bytes\":1073741824,\"ceiling_bytes\":null,");
 }
 
 /* ---- Answers --------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #include "include/vram.h"
 #include <stdio.h>
 
-#define OBJECTS 7
+#define OBJECTS 8
 
 static size_t find(uint32_t object, const char *key)
 {
@@ -92,6 +92,8 @@ static void test_field__has_the_keys_of_schema_1(void **state)
                                 "since", "waits_for"},
         [VRAM_OBJECT_DAEMON] = {"pid", "version", "driver", "promising", "reason", "message",
                                 "paused", "since", "margin_bytes"},
+        [VRAM_OBJECT_CEILING] = {"name", "match", "gpu", "size_bytes", "held_bytes",
+                                 "outstanding_bytes"},
     };
     (void)state;
     for (uint32_t object = 0; object < OBJECTS; object++) {
@@ -119,8 +121,8 @@ static void check_none(uint32_t object, const void *data, const char *const *kno
 
 static void test_field__unknown_is_no_value(void **state)
 {
-    static const char *const of_gpu[] = {"index", "state", "memory_kind", "used_includes_reserved",
-                                         "pool",  NULL};
+    static const char *const of_gpu[] = {
+        "index", "state", "memory_kind", "used_includes_reserved", "pool", "drained", NULL};
     static const char *const of_process[] = {"pid", "visible", NULL};
     static const char *const of_fit[] = {"answer", "gpu_count", "promises_counted", NULL};
     static const char *const of_fit_gpu[] = {"answer", "usable", NULL};
@@ -139,6 +141,7 @@ static void test_field__unknown_is_no_value(void **state)
         .utilization_percent = none,
         .age_ms = none,
         .own_outstanding_bytes = none,
+        .ceiling_bytes = none,
     };
     struct vram_process process = {.pid = 1, .start_time = none, .used_bytes = none};
     struct vram_fit fit = {.size_bytes = none, .margin_bytes = none, .waiters = none};

@@ -115,9 +115,9 @@ static void test_ledger_ends__an_end_can_be_set_and_taken_away(void **state)
 {
     struct rig *rig = *state;
     const char *id = rig_hold(rig, 10, GIB);
-    assert_int_equal(ledger_until(rig->ledger, "none", 1), -ENOENT);
-    assert_int_equal(ledger_until(rig->ledger, id, rig->now_ns + SECOND), 0);
-    assert_int_equal(ledger_until(rig->ledger, id, LEDGER_NEVER), 0);
+    assert_int_equal(ledger_until(rig->ledger, "none", 1, rig->now_ns), -ENOENT);
+    assert_int_equal(ledger_until(rig->ledger, id, rig->now_ns + SECOND, rig->now_ns), 0);
+    assert_int_equal(ledger_until(rig->ledger, id, LEDGER_NEVER, rig->now_ns), 0);
     ledger_tick(rig->ledger, rig->now_ns + 1000 * SECOND);
     assert_int_equal(rig_end_of(rig, id), NOTHING_SAID);
 }
@@ -168,7 +168,7 @@ static int lower_by_filling(struct rig *rig, const char *id)
 
 static int lower_by_expiry(struct rig *rig, const char *id)
 {
-    return ledger_until(rig->ledger, id, rig->now_ns);
+    return ledger_until(rig->ledger, id, rig->now_ns, rig->now_ns);
 }
 
 static void test_ledger_ends__a_promise_lowered_under_a_sample_is_not_given_away_by_it(void **state)

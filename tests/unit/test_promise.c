@@ -59,6 +59,7 @@ static void test_promise__fills_in_each_gpus_figures(void **state)
     (void)state;
     promises.outstanding_bytes = outstanding;
     promises.own_outstanding_bytes = own;
+    promises.ceiling_bytes = own;
     promises.waiters = 4;
     promises.epoch = UINT64_MAX;
     assert_int_equal(vram_snapshot_promise(snapshot, &promises, &promised), 0);
@@ -66,6 +67,7 @@ static void test_promise__fills_in_each_gpus_figures(void **state)
     assert_int_equal(gpu_at(0)->own_outstanding_bytes, 0);
     assert_int_equal(gpu_at(1)->outstanding_bytes, VRAM_UNKNOWN);
     assert_int_equal(gpu_at(1)->own_outstanding_bytes, GIB);
+    assert_int_equal(gpu_at(1)->ceiling_bytes, GIB);
     assert_int_equal(vram_snapshot_waiters(promised), 4);
     assert_int_equal(vram_snapshot_epoch(promised), UINT64_MAX);
     assert_int_equal(vram_snapshot_gpu(snapshot, 0)->outstanding_bytes, VRAM_UNKNOWN);

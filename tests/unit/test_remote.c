@@ -76,7 +76,9 @@ static void make_full(void)
          .processes_known = true,
          .process_count = 2,
          .processes = processes,
-         .own_outstanding_bytes = 1012},
+         .own_outstanding_bytes = 1012,
+         .ceiling_bytes = 1013,
+         .drained = true},
         {.state = VRAM_GPU_OK, .memory_kind = VRAM_MEMORY_UNIFIED, .processes_known = true},
         {.index = 9, .state = VRAM_GPU_LOST, .total_bytes = VRAM_UNKNOWN, .age_ms = VRAM_UNKNOWN},
     };
@@ -108,6 +110,8 @@ static void test_remote__what_a_document_says_comes_back(void **state)
     const struct vram_gpu *gpu = vram_snapshot_gpu(again, 0);
     assert_int_equal(gpu->pool, 7);
     assert_int_equal(gpu->own_outstanding_bytes, 1012);
+    assert_int_equal(gpu->ceiling_bytes, 1013);
+    assert_true(gpu->drained);
     assert_int_equal(gpu->processes[0].pid, 4294967295u);
     assert_int_equal(gpu->processes[0].kind, VRAM_PROCESS_COMPUTE | VRAM_PROCESS_MPS);
     assert_string_equal(gpu->processes[0].lease, "8f14e45fceea167a");
@@ -133,6 +137,7 @@ static void test_remote__what_is_missing_is_unknown(void **state)
                                 gpu->outstanding_bytes,
                                 gpu->unattributed_bytes,
                                 gpu->own_outstanding_bytes,
+                                gpu->ceiling_bytes,
                                 gpu->mig_index,
                                 gpu->gpu_instance_id,
                                 gpu->compute_instance_id,

@@ -46,6 +46,8 @@ static void fill(void)
         .process_count = 2,
         .processes = processes,
         .own_outstanding_bytes = 112,
+        .ceiling_bytes = 113,
+        .drained = true,
     };
     struct snapshot_view view = {
         .taken_at_ns = MACHINE_CLOCK_NS,
@@ -99,6 +101,8 @@ static void test_snapshot_pack__everything_comes_back(void **state)
     assert_int_equal(gpu->index, 3);
     assert_int_equal(gpu->pool, 7);
     assert_int_equal(gpu->own_outstanding_bytes, 112);
+    assert_int_equal(gpu->ceiling_bytes, 113);
+    assert_true(gpu->drained);
     assert_int_equal(gpu->processes[0].pid, 11);
     assert_string_equal(gpu->processes[0].lease, "8f14e45fceea167a");
     assert_true(gpu->processes[0].visible);
