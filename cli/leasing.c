@@ -211,6 +211,11 @@ int leasing_ask(struct leasing *leasing)
         leasing_settle(leasing);
         return cli_fail_daemon(cli, r);
     }
+    if (leasing->verdict->made_room && cli->format != FORMAT_JSON) {
+        struct buf safe CLEANUP(buf_done) = BUF_INIT;
+        text_safe(&safe, leasing->verdict->made_room, cli_screen(cli)->utf8);
+        cli_note(cli, "%s", safe.data ? safe.data : "");
+    }
     return 0;
 }
 

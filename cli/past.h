@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes and /v1/events. Texts and
+ * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes, /v1/events and /v1/holders. Texts and
  * arrays belong to the answer. Unknown amounts are VRAM_UNKNOWN, moments that have not come PAST_NEVER.
  */
 #ifndef VRAM_CLI_PAST_H
@@ -23,6 +23,12 @@ struct past_process {
     int64_t began_ms, ended_ms;
     uint64_t peak_bytes, last_bytes, from_bytes, to_bytes, most_bytes;
     void *document; /* as the daemon has it */
+};
+
+struct past_holder {
+    const char *name, *ask, *state, *last;
+    uint64_t held_bytes, leased_bytes;
+    int64_t last_ms, again_ms;
 };
 
 struct past_lease {
@@ -51,6 +57,7 @@ struct past {
     struct past_process *processes;
     struct past_lease *leases;
     struct past_event *events;
+    struct past_holder *holders;
 };
 
 void past_done(struct past *past); /* for CLEANUP() */
@@ -60,6 +67,7 @@ MUST_CHECK int past_memory(struct cli *cli, const char *target, struct past *ret
 MUST_CHECK int past_processes(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_leases(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_events(struct cli *cli, const char *target, struct past *ret_past);
+MUST_CHECK int past_holders(struct cli *cli, struct past *ret_past);
 
 /* "PATH?from=…&to=…", and the GPUs that --gpu names. An exit status, 0 to go on. */
 MUST_CHECK int past_target(struct cli *cli, const char *path, int64_t from_ms, int64_t to_ms,

@@ -51,6 +51,7 @@ void past_done(struct past *past)
     free(past->processes);
     free(past->leases);
     free(past->events);
+    free(past->holders);
     json_decref(past->document);
     *past = (struct past){0};
 }
@@ -235,4 +236,28 @@ int past_events(struct cli *cli, const char *target, struct past *ret_past)
         }
     }
     return ret_past->events ? 0 : cli_fail_memory(cli);
+}
+
+int past_holders(struct cli *cli, struct past *ret_past)
+{
+    const json_t *list = NULL;
+    int status = ask(cli, "/v1/holders", "holders", ret_past, &list);
+    if (status != 0) {
+        return status;
+    }
+    ret_past->holders = calloc(ret_past->count + 1, sizeof(*ret_past->holders));
+    for (size_t i = 0; ret_past->holders && i < ret_past->count; i++) {
+        const json_t *object = json_array_get(list, i);
+        ret_past->holders[i] = (struct past_holder){
+            .name = text(object, "name"),
+            .ask = text(object, "ask"),
+            .state = text(object, "state"),
+            .last = text(object, "last"),
+            .held_bytes = number(object, "held_bytes"),
+            .leased_bytes = number(object, "leased_bytes"),
+            .last_ms = moment(object, "last_at"),
+            .again_ms = moment(object, "again_at"),
+        };
+    }
+    return ret_past->holders ? 0 : cli_fail_memory(cli);
 }

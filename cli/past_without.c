@@ -38,6 +38,11 @@ int past_events(struct cli *cli, const char *target, struct past *ret_past)
     return fail(cli, ret_past);
 }
 
+int past_holders(struct cli *cli, struct past *ret_past)
+{
+    return fail(cli, ret_past);
+}
+
 void past_print(struct buf *out, const void *document)
 {
     (void)document;

@@ -169,7 +169,10 @@ const struct command command_run = {
         "COMMAND finds in CUDA_VISIBLE_DEVICES the GPUs that it was granted, by UUID, and in "
         "VRAM_LEASE the lease's id. The GPUs asked about are those that --gpu names, else those "
         "that CUDA_VISIBLE_DEVICES shows here, else all. Where no daemon runs, one is started that "
-        "ends by itself.\n\nContainers are started by another program than `docker run`: name who "
+        "ends by itself.\n\nWhere room is lacking, idle holders that the daemon knows (`vram "
+        "holders`) are "
+        "asked to give memory back first, and stderr tells what came of it.\n\n"
+        "Containers are started by another program than `docker run`: name who "
         "fills the lease with --member.",
     .options = options,
     .statuses = "roti",

@@ -466,6 +466,7 @@ static const struct route {
     {"GET", "/v1/daemon", get_daemon, true},
     {"GET", "/v1/snapshot", get_snapshot, true},
     {"GET", "/v1/leases", promises_list, true},
+    {"GET", "/v1/holders", promises_holders, true},
     {"POST", "/v1/pause", post_pause, false},
     {"POST", "/v1/resume", post_resume, false},
     {"POST", "/v1/leases", promises_ask, false},

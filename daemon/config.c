@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SECTIONS "[daemon], [gpu SEL] or [holder NAME]"
 #define SHOWN_MAX 64 /* bytes of what is wrong that are quoted */
 #define NUMBER_MAX 65536
 
@@ -23,6 +24,7 @@ enum section {
     SECTION_NONE,
     SECTION_DAEMON,
     SECTION_GPU,
+    SECTION_HOLDER,
 };
 
 /* A text on its way through the parser of INI files, which asks for its lines and hands on names and values. */
@@ -240,6 +242,16 @@ static int set_of_gpu(struct reading *reading, const char *name, const char *val
     return 0;
 }
 
+static int set_of_holder(struct reading *reading, const char *name, const char *value)
+{
+    char shown[SHOWN_MAX], why[HOLDER_WHY_MAX];
+    struct config_holder *holder = &reading->config.holders[reading->config.holder_count - 1];
+    if (config_holder_set(holder, name, value, quote(value, shown), why) < 0) {
+        return complain(reading, "%s", why);
+    }
+    return 0;
+}
+
 /* The parser's: 1; 0: it is an error. */
 static int take_setting(void *user, const char *section, const char *name, const char *value)
 {
@@ -252,9 +264,10 @@ static int take_setting(void *user, const char *section, const char *name, const
         return set_of_daemon(reading, name, value) == 0;
     case SECTION_GPU:
         return set_of_gpu(reading, name, value) == 0;
+    case SECTION_HOLDER:
+        return set_of_holder(reading, name, value) == 0;
     default:
-        (void)complain(reading, "'%s' stands before any section: [daemon] or [gpu SEL]",
-                       quote(name, shown));
+        (void)complain(reading, "'%s' stands before any section: " SECTIONS, quote(name, shown));
         return 0;
     }
 }
@@ -291,6 +304,20 @@ static int add_gpu(struct reading *reading, const char *selector)
     return 0;
 }
 
+static int add_holder(struct reading *reading, const char *name)
+{
+    char why[HOLDER_WHY_MAX];
+    struct config *config = &reading->config;
+    int r = config_holder_begin(&config->holders, &config->holder_count, name, reading->line, why);
+    if (r < 0) {
+        (void)complain(reading, "%s", r == -ENOMEM ? "there is no memory left" : why);
+        reading->result = r;
+        return r;
+    }
+    reading->section = SECTION_HOLDER;
+    return 0;
+}
+
 /* "[NAME]" and nothing but a comment behind it. */
 static int enter_section(struct reading *reading, const char *line)
 {
@@ -298,7 +325,7 @@ static int enter_section(struct reading *reading, const char *line)
     const char *close = strchr(line, ']');
     const char *rest = close ? close + 1 + strspn(close + 1, " \t\n") : "";
     if (!close || (*rest && *rest != ';' && *rest != '#')) {
-        return complain(reading, "'%s' is no section: [daemon] or [gpu SEL]", quote(line, shown));
+        return complain(reading, "'%s' is no section: " SECTIONS, quote(line, shown));
     }
     (void)text_copy_n(name, sizeof(name), line + 1, (size_t)(close - line - 1));
     if (strcmp(name, "daemon") == 0) {
@@ -308,8 +335,10 @@ static int enter_section(struct reading *reading, const char *line)
     if (strncmp(name, "gpu ", 4) == 0) {
         return add_gpu(reading, name + 4 + strspn(name + 4, " \t"));
     }
-    return complain(reading, "there is no section [%s]: there are [daemon] and [gpu SEL]",
-                    quote(name, shown));
+    if (strncmp(name, "holder ", 7) == 0) {
+        return add_holder(reading, name + 7 + strspn(name + 7, " \t"));
+    }
+    return complain(reading, "there is no section [%s]: it is " SECTIONS, quote(name, shown));
 }
 
 /* The next line without the white space at both ends. Its length, which moves on to the line behind it. */
@@ -382,6 +411,22 @@ void config_done(struct config *config)
     free(config->gpus);
     config->gpus = NULL;
     config->gpu_count = 0;
+    free(config->holders);
+    config->holders = NULL;
+    config->holder_count = 0;
+}
+
+/* What can be said of a section only when it is whole. */
+static void check_holders(struct reading *reading)
+{
+    char why[HOLDER_WHY_MAX];
+    for (size_t i = 0; reading->result == 0 && i < reading->config.holder_count; i++) {
+        const struct config_holder *holder = &reading->config.holders[i];
+        if (config_holder_check(holder, why) < 0) {
+            reading->line = holder->line;
+            (void)complain(reading, "%s", why);
+        }
+    }
 }
 
 int config_parse(const char *name, const char *text, size_t length, struct config *ret_config,
@@ -395,6 +440,7 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
     if (ini_parse_stream(give_line, &reading, take_setting, &reading) != 0 && reading.result == 0) {
         (void)complain(&reading, "the line cannot be read");
     }
+    check_holders(&reading);
     if (reading.result < 0) {
         config_done(&reading.config);
         return reading.result;

@@ -6,11 +6,13 @@
  *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, history, history_max, listen, token_file,
  *                    public_host
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
+ *     [holder NAME]  config_holders.h
  */
 #ifndef VRAM_DAEMON_CONFIG_H
 #define VRAM_DAEMON_CONFIG_H
 
 #include "common/attr.h"
+#include "daemon/config_holders.h"
 #include "daemon/gate.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,6 +60,8 @@ struct config {
     uint64_t history_max_bytes; /* what its file may take: 64 MiB */
     struct config_gpu *gpus;    /* in the order of the file */
     size_t gpu_count;
+    struct config_holder *holders; /* in the order of the file */
+    size_t holder_count;
 };
 
 /* What holds where nothing is configured. Cannot fail; config_done() is fine with it. */

@@ -43,6 +43,10 @@ void history_lease_ended(struct daemon *daemon, const char *id, const char *why)
 void history_lease_broken(struct daemon *daemon, const char *id, bool squeezed, pid_t pid,
                           const char *name);
 
+/* A holder was asked to give memory back; `uuid` NULL: it held none. */
+void history_holder_asked(struct daemon *daemon, const char *holder, const char *uuid,
+                          uint64_t returned_bytes, const char *text);
+
 /* ---- The routes ------------------------------------------------------------------------------ */
 
 void history_get_memory(struct daemon *daemon, struct http_request *request);

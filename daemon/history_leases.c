@@ -148,6 +148,23 @@ void history_lease_broken(struct daemon *daemon, const char *id, bool squeezed, 
               squeezed && pid ? name : NULL);
 }
 
+void history_holder_asked(struct daemon *daemon, const char *holder, const char *uuid,
+                          uint64_t returned_bytes, const char *text)
+{
+    const struct history *history = open_history(daemon);
+    if (history) {
+        struct history_event event = {
+            .at_ms = history_wall_ms(),
+            .kind = HISTORY_HOLDER_ASKED,
+            .bytes = returned_bytes,
+            .gpu = uuid ? history_core_find_gpu(history->core, uuid) : 0,
+        };
+        history_text(event.name, sizeof(event.name), holder);
+        history_text(event.text, sizeof(event.text), text);
+        history_core_event(history->core, &event);
+    }
+}
+
 /* ---- Restarts -------------------------------------------------------------------------------- */
 
 void history_leases_know(void *data, const struct history_lease *lease)

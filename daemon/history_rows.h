@@ -37,7 +37,8 @@ enum history_kind {
     HISTORY_LEASE_SQUEEZED = 12,
     HISTORY_PROCESS_STARTED = 13, /* never stored: intervals tell them */
     HISTORY_PROCESS_ENDED = 14,
-    HISTORY_KINDS = 15,
+    HISTORY_HOLDER_ASKED = 15,
+    HISTORY_KINDS = 16,
 };
 
 /* "nearly_full" …; NULL: there is none of this number. */

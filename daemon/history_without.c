@@ -54,6 +54,16 @@ void history_lease_broken(struct daemon *daemon, const char *id, bool squeezed, 
     (void)name;
 }
 
+void history_holder_asked(struct daemon *daemon, const char *holder, const char *uuid,
+                          uint64_t returned_bytes, const char *text)
+{
+    (void)daemon;
+    (void)holder;
+    (void)uuid;
+    (void)returned_bytes;
+    (void)text;
+}
+
 static void fail(struct daemon *daemon, struct http_request *request)
 {
     (void)daemon;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -29,18 +30,24 @@ static bool is_kept(const char *variable)
     return false;
 }
 
-/* The strings are the environment's own; the array is the caller's. */
-static char **make_environment(void)
+/* With `more` behind it. The strings are the environment's own, and the caller's; so is the array. */
+static char **make_environment(const char *const *more)
 {
-    size_t count = 0;
+    size_t count = 0, added = 0, at = 0;
     while (environ && environ[count]) {
         count++;
     }
-    char **kept = calloc(count + 1, sizeof(*kept));
-    for (size_t i = 0, at = 0; kept && i < count; i++) {
+    while (more && more[added]) {
+        added++;
+    }
+    char **kept = calloc(count + added + 1, sizeof(*kept));
+    for (size_t i = 0; kept && i < count; i++) {
         if (is_kept(environ[i])) {
             kept[at++] = environ[i];
         }
+    }
+    for (size_t i = 0; kept && i < added; i++) {
+        kept[at++] = (char *)(uintptr_t)more[i]; /* execve() changes none of them */
     }
     return kept;
 }
@@ -89,7 +96,7 @@ int spawn_collector(const char *driver, pid_t *ret_pid, int *ret_socket)
 {
     static char name[] = "vramd", option[] = "--collector";
     int sockets[2];
-    char **environment = make_environment();
+    char **environment = make_environment(NULL);
     char *driver_copy = driver ? strdup(driver) : NULL;
     char *arguments[] = {name, option, driver_copy, NULL};
     if (!environment || (driver && !driver_copy)) {
@@ -116,5 +123,54 @@ int spawn_collector(const char *driver, pid_t *ret_pid, int *ret_socket)
     }
     free(environment);
     free(driver_copy);
+    return r;
+}
+
+/* ---- Commands -------------------------------------------------------------------------------- */
+
+/* In the child. Only calls that are safe after a fork. */
+static void become_command(int output, pid_t daemon, char *const *arguments,
+                           char *const *environment)
+{
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    (void)setpgid(0, 0);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+        dup2(output, STDERR_FILENO) < 0) {
+        _exit(SPAWN_NOT_EXECUTED);
+    }
+    close_others();
+    reset_signals();
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == daemon) {
+        (void)execve(arguments[0], arguments, environment);
+    }
+    _exit(SPAWN_NOT_EXECUTED);
+}
+
+int spawn_command(char *const *arguments, const char *const *more, pid_t *ret_pid, int *ret_output)
+{
+    int pipes[2];
+    char **environment = make_environment(more);
+    if (!environment) {
+        return -ENOMEM;
+    }
+    int r = pipe2(pipes, O_CLOEXEC) < 0 ? -errno : 0;
+    if (r == 0) {
+        pid_t daemon = getpid(), pid = fork();
+        if (pid == 0) {
+            become_command(pipes[1], daemon, arguments, environment);
+        }
+        r = pid < 0 ? -errno : 0;
+        (void)close(pipes[1]);
+        if (r == 0) {
+            (void)setpgid(pid, pid); /* whoever of the two is first */
+            (void)fcntl(pipes[0], F_SETFL, O_NONBLOCK);
+            *ret_pid = pid;
+            *ret_output = pipes[0];
+        } else {
+            (void)close(pipes[0]);
+        }
+    }
+    free(environment);
     return r;
 }

@@ -578,6 +578,8 @@ struct vram_verdict {
     const char *message;            /**< in a sentence */
     const struct vram_lease *lease; /**< as it is now; NULL: there is none */
     const struct vram_fit *fit;     /**< the arithmetic, without positions; NULL: not told */
+    const char
+        *made_room; /**< what came of asking idle holders to give back; NULL: none was asked */
 };
 
 /**
