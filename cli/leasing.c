@@ -63,7 +63,7 @@ int leasing_read(struct leasing *leasing, struct cli *cli, const char *size)
     struct vram_lease_request *request = &leasing->request;
     fit.margin_bytes = VRAM_UNKNOWN;
     request->label = arguments_value(&cli->arguments, "label");
-    int status = values_size(cli, size, &request->size_bytes);
+    int status = size ? values_size(cli, size, &request->size_bytes) : 0;
     if (status == 0) {
         status = values_margin(cli, &fit);
         request->margin_bytes = fit.margin_bytes;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes, /v1/events and /v1/holders. Texts and
+ * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes, /v1/events, /v1/holders and /v1/needs. Texts and
  * arrays belong to the answer. Unknown amounts are VRAM_UNKNOWN, moments that have not come PAST_NEVER.
  */
 #ifndef VRAM_CLI_PAST_H
@@ -31,6 +31,11 @@ struct past_holder {
     int64_t last_ms, again_ms;
 };
 
+struct past_need {
+    const char *label, *user, *verdict, *message;
+    uint64_t need_bytes, peak_bytes, runs;
+};
+
 struct past_lease {
     const char *id, *label, *user;
     uint64_t size_bytes, gpu_count;
@@ -58,6 +63,7 @@ struct past {
     struct past_lease *leases;
     struct past_event *events;
     struct past_holder *holders;
+    struct past_need *needs;
 };
 
 void past_done(struct past *past); /* for CLEANUP() */
@@ -68,6 +74,8 @@ MUST_CHECK int past_processes(struct cli *cli, const char *target, struct past *
 MUST_CHECK int past_leases(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_events(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_holders(struct cli *cli, struct past *ret_past);
+/* `label` NULL: all; else the caller's of this label. */
+MUST_CHECK int past_needs(struct cli *cli, const char *label, struct past *ret_past);
 
 /* "PATH?from=…&to=…", and the GPUs that --gpu names. An exit status, 0 to go on. */
 MUST_CHECK int past_target(struct cli *cli, const char *path, int64_t from_ms, int64_t to_ms,

@@ -52,6 +52,7 @@ void past_done(struct past *past)
     free(past->leases);
     free(past->events);
     free(past->holders);
+    free(past->needs);
     json_decref(past->document);
     *past = (struct past){0};
 }
@@ -260,4 +261,38 @@ int past_holders(struct cli *cli, struct past *ret_past)
         };
     }
     return ret_past->holders ? 0 : cli_fail_memory(cli);
+}
+
+int past_needs(struct cli *cli, const char *label, struct past *ret_past)
+{
+    struct buf target CLEANUP(buf_done) = BUF_INIT;
+    const json_t *list = NULL;
+    buf_text(&target, "/v1/needs");
+    if (label) {
+        buf_text(&target, "?label=");
+        buf_query(&target, label);
+    }
+    *ret_past = (struct past){0};
+    int status =
+        target.failed ? cli_fail_memory(cli) : ask(cli, target.data, "needs", ret_past, &list);
+    if (status != 0) {
+        return status;
+    }
+    ret_past->needs = calloc(ret_past->count + 1, sizeof(*ret_past->needs));
+    for (size_t i = 0; ret_past->needs && i < ret_past->count; i++) {
+        const json_t *object = json_array_get(list, i);
+        ret_past->needs[i] = (struct past_need){
+            .label = text(object, "label"),
+            .user = text(object, "user"),
+            .verdict = text(object, "verdict"),
+            .message = text(object, "message"),
+            .need_bytes = number(object, "need_bytes"),
+            .peak_bytes = number(object, "peak_bytes"),
+            .runs = number(object, "runs"),
+        };
+        if (!ret_past->needs[i].message) {
+            return fail_answer(cli);
+        }
+    }
+    return ret_past->needs ? 0 : cli_fail_memory(cli);
 }

@@ -43,6 +43,12 @@ int past_holders(struct cli *cli, struct past *ret_past)
     return fail(cli, ret_past);
 }
 
+int past_needs(struct cli *cli, const char *label, struct past *ret_past)
+{
+    (void)label;
+    return fail(cli, ret_past);
+}
+
 void past_print(struct buf *out, const void *document)
 {
     (void)document;

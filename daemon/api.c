@@ -467,6 +467,8 @@ static const struct route {
     {"GET", "/v1/snapshot", get_snapshot, true},
     {"GET", "/v1/leases", promises_list, true},
     {"GET", "/v1/holders", promises_holders, true},
+    {"GET", "/v1/needs", history_get_needs, false},
+    {"DELETE", "/v1/needs", history_forget_need, false},
     {"POST", "/v1/pause", post_pause, false},
     {"POST", "/v1/resume", post_resume, false},
     {"POST", "/v1/leases", promises_ask, false},

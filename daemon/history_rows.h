@@ -95,6 +95,10 @@ struct history_lease {
     int64_t granted_ms;         /* HISTORY_RUNNING: not yet, or never */
     int64_t ended_ms;           /* HISTORY_RUNNING: it stands, or waits */
     char why[HISTORY_NAME_MAX]; /* it ended */
+    uint64_t
+        peak_bytes; /* the most that its members held at once on one GPU; unknown: never seen */
+    uint64_t room_bytes, total_bytes; /* of that GPU: what it could have taken when it began; all */
+    bool whole; /* it was watched from its grant to its end: what it needs can be learned from it */
 };
 
 struct history_event {

@@ -42,16 +42,28 @@ static const char schema[] =
     "CREATE TABLE step(process INTEGER, at INTEGER, used INTEGER,"
     " PRIMARY KEY(process, at)) WITHOUT ROWID;"
     "CREATE TABLE lease(id TEXT PRIMARY KEY, label TEXT, user TEXT, pid INTEGER, size INTEGER,"
-    " gpus TEXT, asked INTEGER, granted INTEGER, ended INTEGER, why TEXT) WITHOUT ROWID;"
+    " gpus TEXT, asked INTEGER, granted INTEGER, ended INTEGER, why TEXT, peak INTEGER,"
+    " room INTEGER, total INTEGER, whole INTEGER) WITHOUT ROWID;"
     "CREATE INDEX lease_asked ON lease(asked);"
+    "CREATE INDEX lease_label ON lease(label);"
     "CREATE TABLE event(id INTEGER PRIMARY KEY, at INTEGER, kind INTEGER, gpu INTEGER,"
     " pid INTEGER, bytes INTEGER, name TEXT, user TEXT, lease TEXT, text TEXT);"
     "CREATE INDEX event_at ON event(at);"
     "PRAGMA application_id = 1987207533;" /* HISTORY_APPLICATION */
-    "PRAGMA user_version = 1;"            /* HISTORY_SCHEMA */
+    "PRAGMA user_version = 2;"            /* HISTORY_SCHEMA */
     "COMMIT;";
 
-_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 1, "as the schema says");
+/* What a file of version 1 lacks. */
+static const char upgrade_1[] = "BEGIN IMMEDIATE;"
+                                "ALTER TABLE lease ADD COLUMN peak INTEGER;"
+                                "ALTER TABLE lease ADD COLUMN room INTEGER;"
+                                "ALTER TABLE lease ADD COLUMN total INTEGER;"
+                                "ALTER TABLE lease ADD COLUMN whole INTEGER;"
+                                "CREATE INDEX lease_label ON lease(label);"
+                                "PRAGMA user_version = 2;"
+                                "COMMIT;";
+
+_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 2, "as the schema says");
 
 /* ---- Failures -------------------------------------------------------------------------------- */
 
@@ -315,6 +327,16 @@ static int open_db(struct history_store *store)
     return 0;
 }
 
+/* All of it or nothing: a file is of one version or of the other. */
+static int upgrade(struct history_store *store)
+{
+    int r = history_run(store, upgrade_1);
+    if (r < 0 && !sqlite3_get_autocommit(store->db)) {
+        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return r;
+}
+
 /* Whose file it is, and of which version. 0; -EEXIST: somebody else's; -EPROTO: a newer vram's. */
 static int examine(struct history_store *store)
 {
@@ -331,7 +353,8 @@ static int examine(struct history_store *store)
     if (application != HISTORY_APPLICATION) {
         return -EEXIST;
     }
-    return version > HISTORY_SCHEMA ? -EPROTO : history_run(store, pragmas);
+    int r = version > HISTORY_SCHEMA ? -EPROTO : history_run(store, pragmas);
+    return r < 0 || version != 1 ? r : upgrade(store);
 }
 
 /* Whether every table is there and can be read at its end, where a torn file lacks something. */

@@ -280,6 +280,7 @@ static void sampled(void *data, const struct sample *sample)
     if (take(promises, sample) < 0) {
         log_line(LOG_LINE_ERROR, "out of memory: a sample was not looked at");
     }
+    promises_tell_held(promises, sample->snapshot);
     room_serve(promises, sample);
     promises_stir(promises, false);
     if (ledger_wants_sample(promises->ledger) && epoch != promises->daemon->epoch) {

@@ -116,6 +116,9 @@ void promises_tell_queued(struct promises *promises, const struct deal *deal);
 void promises_tell_granted(struct promises *promises, const struct deal *deal,
                            const struct ledger_lease *lease);
 
+/* What the members of leases hold. */
+void promises_tell_held(struct promises *promises, const struct vram_snapshot *snapshot);
+
 /* ---- promises_view.c ---- */
 /* {"schema": 1, "verdict": …} for free(3); NULL: out of memory. `sum` and `lease` may be NULL. */
 char *view_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,

@@ -15,6 +15,7 @@
 #define BLIND_NS (2 * SECOND_NS) /* without a look for so long nobody was seen to be idle */
 #define WORD_NS SECOND_NS        /* how long its own word counts */
 #define QUIET_NS (SECOND_NS / 2) /* after so long nothing more is expected */
+#define LATE_NS SECOND_NS
 #define REST_MOST_NS (3600 * SECOND_NS)
 #define UUIDS_MAX 1000
 
@@ -194,7 +195,8 @@ static void conclude(struct holder *holder, uint64_t now_ns)
 /* Who answers late may still give back; who has given something and stopped is done. */
 static void judge(struct holder *holder, uint64_t now_ns)
 {
-    bool overdue = now_ns - holder->asked_ns >= holder->config.timeout_ns;
+    uint64_t late_ns = holder->answered ? 0 : LATE_NS; /* its talk ends by then, and says why */
+    bool overdue = now_ns - holder->asked_ns >= holder->config.timeout_ns + late_ns;
     bool is_quiet = now_ns - holder->least_ns >= QUIET_NS;
     bool has_given = returned_by(holder) >= RECLAIM_LEAST_BYTES;
     if (overdue || (is_quiet && holder->answered && (has_given || holder->failure[0]))) {

@@ -465,6 +465,12 @@ VRAM_API VRAM_MUST_CHECK int vram_daemon_get(struct vram *vram, const char *targ
                                              char **ret_text);
 
 /**
+ * Forgets what the daemon has learned of the needs of the caller's leases with this label (GET /v1/needs).
+ * Returns how many leases it had learned from; -ENODATA: it keeps no history; else as above. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_forget(struct vram *vram, const char *label);
+
+/**
  * The daemon's next snapshot: the first whose epoch is another than `after_epoch`, or the present one once
  * `timeout_ms` have passed. The epoch changes whenever figures or promises do.
  *
