@@ -82,8 +82,12 @@ def test_the_settings_and_their_defaults_are_told():
     for name, value in settings:
         told = re.search(rf" {name} .*?Default: (\S+)\. ", text)
         assert told and told.group(1) == (value or "none"), name
-    source = (WRITTEN / "vram.conf.5").read_text()
+    source, holders = (WRITTEN / "vram.conf.5").read_text().split("[holder NAME]")
     assert set(re.findall(r"^\.It Va (\w+)", source, re.M)) == {name for name, _value in settings}
+    known = re.search(r"names\[SETTINGS\] = \{(.*?)\}", (ROOT / "daemon/config_holders.c").read_text(), re.S).group(1)
+    assert re.findall(r"^\.It Va (\w+)", holders, re.M) == re.findall(r'"(\w+)"', known)
+    for name in re.findall(r'"(\w+)"', known):
+        assert f";{name} = " in example, name
 
 
 def literal(page):
