@@ -63,7 +63,7 @@ int leasing_read(struct leasing *leasing, struct cli *cli, const char *size)
     struct vram_lease_request *request = &leasing->request;
     fit.margin_bytes = VRAM_UNKNOWN;
     request->label = arguments_value(&cli->arguments, "label");
-    int status = values_size(cli, size, &request->size_bytes);
+    int status = size ? values_size(cli, size, &request->size_bytes) : 0;
     if (status == 0) {
         status = values_margin(cli, &fit);
         request->margin_bytes = fit.margin_bytes;
@@ -210,6 +210,11 @@ int leasing_ask(struct leasing *leasing)
     if (r < 0) {
         leasing_settle(leasing);
         return cli_fail_daemon(cli, r);
+    }
+    if (leasing->verdict->made_room && cli->format != FORMAT_JSON) {
+        struct buf safe CLEANUP(buf_done) = BUF_INIT;
+        text_safe(&safe, leasing->verdict->made_room, cli_screen(cli)->utf8);
+        cli_note(cli, "%s", safe.data ? safe.data : "");
     }
     return 0;
 }

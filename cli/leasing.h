@@ -33,7 +33,7 @@ struct leasing {
 
 void leasing_done(struct leasing *leasing); /* for CLEANUP() */
 
-/* Reads SIZE and the options into `request`. What the command wants otherwise it sets afterwards. */
+/* Reads SIZE (NULL: it is not known yet) and the options into `request`. What the command wants otherwise it sets afterwards. */
 MUST_CHECK int leasing_read(struct leasing *leasing, struct cli *cli, const char *size);
 
 /*

@@ -79,3 +79,13 @@ int past_events(struct cli *cli, const char *target, struct past *ret_past)
 {
     return tell(cli, past_take_events(cli->vram, target, ret_past));
 }
+
+int past_holders(struct cli *cli, struct past *ret_past)
+{
+    return tell(cli, past_take_holders(cli->vram, ret_past));
+}
+
+int past_needs(struct cli *cli, const char *label, struct past *ret_past)
+{
+    return tell(cli, past_take_needs(cli->vram, label, ret_past));
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes and /v1/events. Texts and
+ * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes, /v1/events, /v1/holders and /v1/needs. Texts and
  * arrays belong to the answer. Unknown amounts are VRAM_UNKNOWN, moments that have not come PAST_NEVER.
  */
 #ifndef VRAM_CLI_PAST_H
@@ -29,6 +29,17 @@ struct past_process {
     void *document; /* as the daemon has it */
 };
 
+struct past_holder {
+    const char *name, *ask, *state, *last;
+    uint64_t held_bytes, leased_bytes;
+    int64_t last_ms, again_ms;
+};
+
+struct past_need {
+    const char *label, *user, *verdict, *message;
+    uint64_t need_bytes, peak_bytes, runs;
+};
+
 struct past_lease {
     const char *id, *label, *user;
     uint64_t size_bytes, gpu_count;
@@ -55,6 +66,8 @@ struct past {
     struct past_process *processes;
     struct past_lease *leases;
     struct past_event *events;
+    struct past_holder *holders;
+    struct past_need *needs;
 };
 
 void past_done(struct past *past); /* for CLEANUP() */
@@ -66,12 +79,17 @@ MUST_CHECK int past_take_memory(struct vram *vram, const char *target, struct pa
 MUST_CHECK int past_take_processes(struct vram *vram, const char *target, struct past *ret_past);
 MUST_CHECK int past_take_leases(struct vram *vram, const char *target, struct past *ret_past);
 MUST_CHECK int past_take_events(struct vram *vram, const char *target, struct past *ret_past);
+MUST_CHECK int past_take_holders(struct vram *vram, struct past *ret_past);
+/* `label` NULL: all; else the caller's of this label. */
+MUST_CHECK int past_take_needs(struct vram *vram, const char *label, struct past *ret_past);
 
 /* The same, told to who gave the command: an exit status, 0 to go on. */
 MUST_CHECK int past_memory(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_processes(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_leases(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_events(struct cli *cli, const char *target, struct past *ret_past);
+MUST_CHECK int past_holders(struct cli *cli, struct past *ret_past);
+MUST_CHECK int past_needs(struct cli *cli, const char *label, struct past *ret_past);
 
 /* "PATH?from=…&to=…", and the GPUs that --gpu names. An exit status, 0 to go on. */
 MUST_CHECK int past_target(struct cli *cli, const char *path, int64_t from_ms, int64_t to_ms,

@@ -51,6 +51,8 @@ void past_done(struct past *past)
     free(past->processes);
     free(past->leases);
     free(past->events);
+    free(past->holders);
+    free(past->needs);
     json_decref(past->document);
     *past = (struct past){0};
 }
@@ -233,4 +235,61 @@ int past_take_events(struct vram *vram, const char *target, struct past *ret_pas
         }
     }
     return ret_past->events ? 0 : -ENOMEM;
+}
+
+int past_take_holders(struct vram *vram, struct past *ret_past)
+{
+    const json_t *list = NULL;
+    int r = ask(vram, "/v1/holders", "holders", ret_past, &list);
+    if (r < 0) {
+        return r;
+    }
+    ret_past->holders = calloc(ret_past->count + 1, sizeof(*ret_past->holders));
+    for (size_t i = 0; ret_past->holders && i < ret_past->count; i++) {
+        const json_t *object = json_array_get(list, i);
+        ret_past->holders[i] = (struct past_holder){
+            .name = text(object, "name"),
+            .ask = text(object, "ask"),
+            .state = text(object, "state"),
+            .last = text(object, "last"),
+            .held_bytes = number(object, "held_bytes"),
+            .leased_bytes = number(object, "leased_bytes"),
+            .last_ms = moment(object, "last_at"),
+            .again_ms = moment(object, "again_at"),
+        };
+    }
+    return ret_past->holders ? 0 : -ENOMEM;
+}
+
+int past_take_needs(struct vram *vram, const char *label, struct past *ret_past)
+{
+    struct buf target CLEANUP(buf_done) = BUF_INIT;
+    const json_t *list = NULL;
+    buf_text(&target, "/v1/needs");
+    if (label) {
+        buf_text(&target, "?label=");
+        buf_query(&target, label);
+    }
+    *ret_past = (struct past){0};
+    int r = target.failed ? -ENOMEM : ask(vram, target.data, "needs", ret_past, &list);
+    if (r < 0) {
+        return r;
+    }
+    ret_past->needs = calloc(ret_past->count + 1, sizeof(*ret_past->needs));
+    for (size_t i = 0; ret_past->needs && i < ret_past->count; i++) {
+        const json_t *object = json_array_get(list, i);
+        ret_past->needs[i] = (struct past_need){
+            .label = text(object, "label"),
+            .user = text(object, "user"),
+            .verdict = text(object, "verdict"),
+            .message = text(object, "message"),
+            .need_bytes = number(object, "need_bytes"),
+            .peak_bytes = number(object, "peak_bytes"),
+            .runs = number(object, "runs"),
+        };
+        if (!ret_past->needs[i].message) {
+            return PAST_UNREADABLE;
+        }
+    }
+    return ret_past->needs ? 0 : -ENOMEM;
 }

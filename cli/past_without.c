@@ -43,6 +43,19 @@ int past_take_events(struct vram *vram, const char *target, struct past *ret_pas
     return fail(ret_past);
 }
 
+int past_take_holders(struct vram *vram, struct past *ret_past)
+{
+    (void)vram;
+    return fail(ret_past);
+}
+
+int past_take_needs(struct vram *vram, const char *label, struct past *ret_past)
+{
+    (void)vram;
+    (void)label;
+    return fail(ret_past);
+}
+
 void past_print(struct buf *out, const void *document)
 {
     (void)document;

@@ -274,6 +274,11 @@ static void tell_event(struct cli *cli, const struct why *why, const struct past
     buf_text(&cli->out, "  ");
     add_time(cli, why, event->at_ms);
     buf_text(&cli->out, "  ");
+    if (strcmp(event->kind, "holder_asked") == 0) { /* its text says it all */
+        add_text(cli, event->text);
+        buf_char(&cli->out, '\n');
+        return;
+    }
     if (event->lease) {
         buf_text(&cli->out, "lease ");
         add_text(cli, event->name ? event->name : event->lease);

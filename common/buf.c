@@ -100,3 +100,16 @@ char *buf_steal(struct buf *buf, size_t *ret_length)
     *buf = (struct buf)BUF_INIT;
     return data;
 }
+
+void buf_query(struct buf *buf, const char *text)
+{
+    for (; *text; text++) {
+        bool plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+                     (*text >= '0' && *text <= '9') || strchr("-._~/", *text);
+        if (plain) {
+            buf_char(buf, *text);
+        } else {
+            buf_format(buf, "%%%02X", (unsigned)(unsigned char)*text);
+        }
+    }
+}

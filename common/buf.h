@@ -33,4 +33,7 @@ void buf_format(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Hands the text out (the caller frees it) and empties the buffer; NULL if an addition failed. */
 char *buf_steal(struct buf *buf, size_t *ret_length);
 
+/* Adds a text as a value in a URL's query: what cannot stand there as it is as hexadecimal digits. */
+void buf_query(struct buf *buf, const char *text);
+
 #endif

@@ -18,8 +18,8 @@
 
 #define SHOWN_MAX 64 /* bytes of what is wrong that are quoted */
 #define NS_PER_S UINT64_C(1000000000)
-#define SECTIONS "[daemon], [gpu SEL], [ceiling NAME], [users] and [user NAME]"
-#define SECTIONS_OR "[daemon], [gpu SEL], [ceiling NAME], [users] or [user NAME]"
+#define SECTIONS "[daemon], [gpu SEL], [ceiling NAME], [users], [user NAME] and [holder NAME]"
+#define SECTIONS_OR "[daemon], [gpu SEL], [ceiling NAME], [users], [user NAME] or [holder NAME]"
 
 /* A text on its way through the parser of INI files, which asks for its lines and hands on names and values. */
 struct reading {
@@ -131,6 +131,16 @@ static int set(struct reading *reading, const char *name, const char *value)
     return 0;
 }
 
+static int set_of_holder(struct reading *reading, const char *name, const char *value)
+{
+    char shown[SHOWN_MAX], why[HOLDER_WHY_MAX];
+    struct config_holder *holder = &reading->config.holders[reading->config.holder_count - 1];
+    if (config_holder_set(holder, name, value, quote(value, shown), why) < 0) {
+        return complain(reading, "%s", why);
+    }
+    return 0;
+}
+
 /* The parser's: 1; 0: it is an error. */
 static int take_setting(void *user, const char *section, const char *name, const char *value)
 {
@@ -142,7 +152,8 @@ static int take_setting(void *user, const char *section, const char *name, const
         (void)complain(reading, "'%s' stands before any section: " SECTIONS_OR, quote(name, shown));
         return 0;
     }
-    return set(reading, name, value) == 0;
+    return (reading->section == SECTION_HOLDER ? set_of_holder(reading, name, value)
+                                               : set(reading, name, value)) == 0;
 }
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
@@ -279,6 +290,7 @@ static enum config_section find_section(const char *name, const char **ret_rest)
         [SECTION_GPU] = "gpu ",
         [SECTION_CEILING] = "ceiling ",
         [SECTION_USER] = "user ",
+        [SECTION_HOLDER] = "holder ",
     };
     *ret_rest = "";
     for (int i = 0; i < SECTION_COUNT; i++) {
@@ -291,6 +303,19 @@ static enum config_section find_section(const char *name, const char **ret_rest)
     return strcmp(name, "daemon") == 0  ? SECTION_DAEMON
            : strcmp(name, "users") == 0 ? SECTION_USERS
                                         : SECTION_NONE;
+}
+
+static int add_holder(struct reading *reading, const char *name)
+{
+    char why[HOLDER_WHY_MAX];
+    struct config *config = &reading->config;
+    int r = config_holder_begin(&config->holders, &config->holder_count, name, reading->line, why);
+    if (r < 0) {
+        (void)complain(reading, "%s", r == -ENOMEM ? "there is no memory left" : why);
+        reading->result = r;
+        return r;
+    }
+    return 0;
 }
 
 /* "[NAME]" and nothing but a comment behind it. */
@@ -320,6 +345,7 @@ static int enter_section(struct reading *reading, const char *line)
            : section == SECTION_CEILING ? add_ceiling(reading, rest)
            : section == SECTION_USER    ? add_user(reading, rest)
            : section == SECTION_USERS   ? enter_users(reading)
+           : section == SECTION_HOLDER  ? add_holder(reading, rest)
                                         : 0;
 }
 
@@ -400,7 +426,22 @@ void config_done(struct config *config)
     config->gpus = NULL;
     config->ceilings = NULL;
     config->users = NULL;
-    config->gpu_count = config->ceiling_count = config->user_count = 0;
+    free(config->holders);
+    config->holders = NULL;
+    config->gpu_count = config->ceiling_count = config->user_count = config->holder_count = 0;
+}
+
+/* What can be said of a section only when it is whole. */
+static void check_holders(struct reading *reading)
+{
+    char why[HOLDER_WHY_MAX];
+    for (size_t i = 0; reading->result == 0 && i < reading->config.holder_count; i++) {
+        const struct config_holder *holder = &reading->config.holders[i];
+        if (config_holder_check(holder, why) < 0) {
+            reading->line = holder->line;
+            (void)complain(reading, "%s", why);
+        }
+    }
 }
 
 int config_parse(const char *name, const char *text, size_t length, struct config *ret_config,
@@ -417,6 +458,7 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
     if (reading.result == 0) {
         (void)leave_section(&reading);
     }
+    check_holders(&reading);
     if (reading.result < 0) {
         config_done(&reading.config);
         return reading.result;

@@ -9,11 +9,13 @@
  *     [users]        memory, gpus, leases, waiters: what a user may have at once
  *     [user NAME]    the same for one
  *     [ceiling NAME] match, size, gpu: room that is kept for programs that never ask
+ *     [holder NAME]  config_holders.h
  */
 #ifndef VRAM_DAEMON_CONFIG_H
 #define VRAM_DAEMON_CONFIG_H
 
 #include "common/attr.h"
+#include "daemon/config_holders.h"
 #include "daemon/gate.h"
 #include "daemon/match.h"
 #include <stdbool.h>
@@ -99,6 +101,8 @@ struct config {
     struct config_ceiling
         *ceilings; /* in the order of the file: of several for a process the first counts */
     size_t ceiling_count;
+    struct config_holder *holders; /* in the order of the file */
+    size_t holder_count;
 };
 
 /* What holds where nothing is configured. Cannot fail; config_done() is fine with it. */

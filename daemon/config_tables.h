@@ -13,6 +13,7 @@ enum config_section {
     SECTION_CEILING, /* struct config_ceiling */
     SECTION_USERS,   /* struct config_limits of everybody */
     SECTION_USER,    /* struct config_limits of struct config_user */
+    SECTION_HOLDER,  /* which has no table: config_holders.c knows what it may say */
     SECTION_COUNT,
 };
 

@@ -133,6 +133,40 @@ int deal_add_candidate(struct deal *deal, const char *uuid)
     return 0;
 }
 
+static bool is_listed(const char *uuid, const char *const *uuids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(uuids[i], uuid) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void deal_restrict(struct deal *deal, const char *const *uuids, size_t count)
+{
+    size_t *have = &deal->request.candidate_count, kept = 0;
+    if (!deal->request.candidates) { /* all: these, then */
+        for (size_t i = 0; i < count; i++) {
+            if (deal_add_candidate(deal, uuids[i]) < 0) {
+                return;
+            }
+        }
+        return;
+    }
+    for (size_t i = 0; i < *have; i++) {
+        kept += is_listed(deal->candidates[i], uuids, count);
+    }
+    for (size_t i = 0, to = 0; kept > 0 && i < *have; i++) {
+        if (is_listed(deal->candidates[i], uuids, count)) {
+            deal->candidates[to++] = deal->candidates[i];
+        } else {
+            free(deal->candidates[i]);
+        }
+    }
+    *have = kept > 0 ? kept : *have;
+}
+
 bool deal_is_id(const char *text)
 {
     return strlen(text) == LEDGER_ID_MAX - 1 &&

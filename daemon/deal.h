@@ -11,7 +11,9 @@
 
 #define DEAL_LABEL_MAX 65
 #define DEAL_ATTACHED_MAX 32 /* attachments of one lease */
-#define DEAL_WAITS_FOR_MAX 192
+#define DEAL_WAITS_FOR_MAX 384
+#define DEAL_NOTE_MAX 256
+#define DEAL_MADE_ROOM_MAX 512
 
 enum deal_kind {
     DEAL_ASKED = 0,
@@ -45,6 +47,8 @@ struct deal {
     bool reached;                  /* its candidates are those that its owner can open */
     size_t told_position;
     char told[DEAL_WAITS_FOR_MAX];
+    char note[DEAL_NOTE_MAX]; /* of holders that are asked for it, or cannot be; "": none */
+    char made_room[DEAL_MADE_ROOM_MAX]; /* what came of asking them; "": none was asked */
 };
 
 struct deals;
@@ -62,6 +66,9 @@ struct deal *deals_at(const struct deals *deals, size_t i);
 /* Both copy; 0, -ENOMEM. */
 MUST_CHECK int deal_attach(struct deal *deal, const char *text, uint64_t start_time);
 MUST_CHECK int deal_add_candidate(struct deal *deal, const char *uuid);
+
+/* Its candidates are no others than these any more, where any of them are among these. */
+void deal_restrict(struct deal *deal, const char *const *uuids, size_t count);
 
 /* Whether it is one: 16 hexadecimal digits, small ones. */
 bool deal_is_id(const char *text);

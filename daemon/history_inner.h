@@ -11,6 +11,11 @@
 struct history_standing {
     struct history_lease row;
     bool is_dirty, is_from_before; /* and the desk has not named it since */
+    bool is_mixed; /* what its members held is not all its own, or was not all seen */
+    uint32_t seen; /* how many looks found them with memory */
+    struct history_held {
+        uint64_t bytes, free_bytes, total_bytes;
+    } held[HISTORY_GPUS_MAX]; /* in the look of now */
 };
 
 struct history {

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SEEN_LEAST 2 /* looks at a run from which something is learned */
+
 static struct history_standing *find(const struct history *history, const char *id)
 {
     for (size_t i = 0; i < history->standing_count; i++) {
@@ -29,7 +31,10 @@ static struct history_standing *add(struct history *history, const char *id)
     struct history_standing *standing = &grown[history->standing_count++];
     *standing = (struct history_standing){.row = {.asked_ms = history_wall_ms(),
                                                   .granted_ms = HISTORY_RUNNING,
-                                                  .ended_ms = HISTORY_RUNNING}};
+                                                  .ended_ms = HISTORY_RUNNING,
+                                                  .peak_bytes = VRAM_UNKNOWN,
+                                                  .room_bytes = VRAM_UNKNOWN,
+                                                  .total_bytes = VRAM_UNKNOWN}};
     history_text(standing->row.id, sizeof(standing->row.id), id);
     return standing;
 }
@@ -92,6 +97,7 @@ static void take(struct daemon *daemon, const struct history_deal *deal, bool gr
     bool was_granted = row->granted_ms != HISTORY_RUNNING;
     bool is_back = standing->is_from_before;
     describe(row, deal);
+    standing->is_mixed = standing->is_mixed || deal->is_mixed;
     standing->is_from_before = false;
     standing->is_dirty = true;
     if (is_new && deal->since_ns) {
@@ -119,6 +125,7 @@ static void end(struct history *history, struct history_standing *standing, cons
 {
     struct history_lease *row = &standing->row;
     row->ended_ms = history_wall_ms();
+    row->whole = !standing->is_mixed && standing->seen >= SEEN_LEAST;
     history_text(row->why, sizeof(row->why), why);
     put_event(history, row, HISTORY_LEASE_ENDED, why);
     HISTORY_ADD(history_core_batch(history->core), leases, *row);
@@ -148,6 +155,76 @@ void history_lease_broken(struct daemon *daemon, const char *id, bool squeezed, 
               squeezed && pid ? name : NULL);
 }
 
+void history_holder_asked(struct daemon *daemon, const char *holder, const char *uuid,
+                          uint64_t returned_bytes, const char *text)
+{
+    const struct history *history = open_history(daemon);
+    if (history) {
+        struct history_event event = {
+            .at_ms = history_wall_ms(),
+            .kind = HISTORY_HOLDER_ASKED,
+            .bytes = returned_bytes,
+            .gpu = uuid ? history_core_find_gpu(history->core, uuid) : 0,
+        };
+        history_text(event.name, sizeof(event.name), holder);
+        history_text(event.text, sizeof(event.text), text);
+        history_core_event(history->core, &event);
+    }
+}
+
+/* ---- What its members hold ------------------------------------------------------------------- */
+
+void history_leases_look(struct daemon *daemon)
+{
+    struct history *history = open_history(daemon);
+    for (size_t i = 0; history && i < history->standing_count; i++) {
+        memset(history->standing[i].held, 0, sizeof(history->standing[i].held));
+    }
+}
+
+void history_lease_saw(struct daemon *daemon, const char *id, const struct vram_gpu *gpu,
+                       uint64_t used_bytes)
+{
+    struct history *history = open_history(daemon);
+    struct history_standing *standing = history ? find(history, id) : NULL;
+    for (size_t i = 0; standing && gpu->uuid && i < standing->row.gpu_count; i++) {
+        struct history_held *held = &standing->held[i];
+        if (strcmp(standing->row.gpus[i], gpu->uuid) == 0) {
+            standing->is_mixed = standing->is_mixed || used_bytes == VRAM_UNKNOWN;
+            held->bytes += used_bytes == VRAM_UNKNOWN ? 0 : used_bytes;
+            held->free_bytes = gpu->free_bytes;
+            held->total_bytes = gpu->total_bytes;
+        }
+    }
+}
+
+static void take_look(struct history_standing *standing)
+{
+    struct history_lease *row = &standing->row;
+    const struct history_held *most = &standing->held[0];
+    for (size_t i = 1; i < row->gpu_count; i++) {
+        most = standing->held[i].bytes > most->bytes ? &standing->held[i] : most;
+    }
+    if (!most->bytes) {
+        return;
+    }
+    if (standing->seen++ == 0 && most->free_bytes != VRAM_UNKNOWN) {
+        row->room_bytes = most->free_bytes + most->bytes;
+    }
+    row->total_bytes = most->total_bytes;
+    if (row->peak_bytes == VRAM_UNKNOWN || most->bytes > row->peak_bytes) {
+        row->peak_bytes = most->bytes;
+    }
+}
+
+void history_leases_looked(struct daemon *daemon)
+{
+    struct history *history = open_history(daemon);
+    for (size_t i = 0; history && i < history->standing_count; i++) {
+        take_look(&history->standing[i]);
+    }
+}
+
 /* ---- Restarts -------------------------------------------------------------------------------- */
 
 void history_leases_know(void *data, const struct history_lease *lease)
@@ -157,6 +234,7 @@ void history_leases_know(void *data, const struct history_lease *lease)
     if (standing) {
         standing->row = *lease;
         standing->is_from_before = true;
+        standing->is_mixed = true; /* nobody looked for a while */
     }
 }
 

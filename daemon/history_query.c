@@ -56,6 +56,10 @@ void history_column_lease(sqlite3_stmt *statement, struct history_lease *lease)
         .asked_ms = history_column_moment(statement, 6),
         .granted_ms = history_column_moment(statement, 7),
         .ended_ms = history_column_moment(statement, 8),
+        .peak_bytes = history_column_bytes(statement, 10),
+        .room_bytes = history_column_bytes(statement, 11),
+        .total_bytes = history_column_bytes(statement, 12),
+        .whole = sqlite3_column_int(statement, 13) != 0,
     };
     history_column_text(statement, 0, lease->id, sizeof(lease->id));
     history_column_text(statement, 1, lease->label, sizeof(lease->label));

@@ -20,6 +20,7 @@ const char *history_kind_name(uint32_t kind)
         [HISTORY_LEASE_ENDED] = "lease_ended",
         [HISTORY_LEASE_OVER] = "lease_over",
         [HISTORY_LEASE_SQUEEZED] = "lease_squeezed",
+        [HISTORY_HOLDER_ASKED] = "holder_asked",
         [HISTORY_PROCESS_STARTED] = "process_started",
         [HISTORY_PROCESS_ENDED] = "process_ended",
     };

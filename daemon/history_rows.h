@@ -37,7 +37,8 @@ enum history_kind {
     HISTORY_LEASE_SQUEEZED = 12,
     HISTORY_PROCESS_STARTED = 13, /* never stored: intervals tell them */
     HISTORY_PROCESS_ENDED = 14,
-    HISTORY_KINDS = 15,
+    HISTORY_HOLDER_ASKED = 15,
+    HISTORY_KINDS = 16,
 };
 
 /* "nearly_full" …; NULL: there is none of this number. */
@@ -95,6 +96,10 @@ struct history_lease {
     int64_t granted_ms;         /* HISTORY_RUNNING: not yet, or never */
     int64_t ended_ms;           /* HISTORY_RUNNING: it stands, or waits */
     char why[HISTORY_NAME_MAX]; /* it ended */
+    uint64_t
+        peak_bytes; /* the most that its members held at once on one GPU; unknown: never seen */
+    uint64_t room_bytes, total_bytes; /* of that GPU: what it could have taken when it began; all */
+    bool whole; /* it was watched from its grant to its end: what it needs can be learned from it */
 };
 
 struct history_event {

@@ -42,22 +42,28 @@ static const char schema[] =
     "CREATE TABLE step(process INTEGER, at INTEGER, used INTEGER,"
     " PRIMARY KEY(process, at)) WITHOUT ROWID;"
     "CREATE TABLE lease(id TEXT PRIMARY KEY, label TEXT, user TEXT, pid INTEGER, size INTEGER,"
-    " gpus TEXT, asked INTEGER, granted INTEGER, ended INTEGER, why TEXT) WITHOUT ROWID;"
+    " gpus TEXT, asked INTEGER, granted INTEGER, ended INTEGER, why TEXT, peak INTEGER,"
+    " room INTEGER, total INTEGER, whole INTEGER) WITHOUT ROWID;"
     "CREATE INDEX lease_asked ON lease(asked);"
+    "CREATE INDEX lease_label ON lease(label);"
     "CREATE TABLE event(id INTEGER PRIMARY KEY, at INTEGER, kind INTEGER, gpu INTEGER,"
     " pid INTEGER, bytes INTEGER, name TEXT, user TEXT, lease TEXT, text TEXT);"
     "CREATE INDEX event_at ON event(at);"
     "PRAGMA application_id = 1987207533;" /* HISTORY_APPLICATION */
-    "PRAGMA user_version = 2;"            /* HISTORY_SCHEMA */
+    "PRAGMA user_version = 3;"            /* HISTORY_SCHEMA */
     "COMMIT;";
 
-_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 2, "as the schema says");
+_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 3, "as the schema says");
 
-/* What makes a file of version 1 one of version 2. */
-static const char second[] = "BEGIN IMMEDIATE;"
-                             "ALTER TABLE gpu ADD COLUMN mig INTEGER;"
-                             "PRAGMA user_version = 2;"
-                             "COMMIT;";
+/* What a file of each earlier version lacks of the next one. */
+static const char *const upgrades[HISTORY_SCHEMA] = {
+    [1] = "ALTER TABLE gpu ADD COLUMN mig INTEGER;",
+    [2] = "ALTER TABLE lease ADD COLUMN peak INTEGER;"
+          "ALTER TABLE lease ADD COLUMN room INTEGER;"
+          "ALTER TABLE lease ADD COLUMN total INTEGER;"
+          "ALTER TABLE lease ADD COLUMN whole INTEGER;"
+          "CREATE INDEX lease_label ON lease(label);",
+};
 
 /* ---- Failures -------------------------------------------------------------------------------- */
 
@@ -329,6 +335,22 @@ static int open_db(struct history_store *store)
     return 0;
 }
 
+/* A step from one version to the next is all of it or nothing: a file is of one of them. */
+static int upgrade(struct history_store *store, int64_t version)
+{
+    int r = version < 1 ? -EBADMSG : 0;
+    for (; r == 0 && version < HISTORY_SCHEMA; version++) {
+        char sql[512];
+        (void)snprintf(sql, sizeof(sql), "BEGIN IMMEDIATE;%sPRAGMA user_version = %d;COMMIT;",
+                       upgrades[version], (int)version + 1);
+        r = history_run(store, sql);
+        if (r < 0 && !sqlite3_get_autocommit(store->db)) {
+            (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        }
+    }
+    return r;
+}
+
 /* Whose file it is, and of which version. 0; -EEXIST: somebody else's; -EPROTO: a newer vram's. */
 static int examine(struct history_store *store)
 {
@@ -349,7 +371,7 @@ static int examine(struct history_store *store)
         return -EPROTO;
     }
     int r = history_run(store, pragmas);
-    return r < 0 || version == HISTORY_SCHEMA ? r : history_run(store, second);
+    return r < 0 ? r : upgrade(store, version);
 }
 
 /* Whether every table is there and can be read at its end, where a torn file lacks something. */

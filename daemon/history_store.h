@@ -12,6 +12,7 @@
 #ifndef VRAM_DAEMON_HISTORY_STORE_H
 #define VRAM_DAEMON_HISTORY_STORE_H
 
+#include "daemon/history_need.h"
 #include "daemon/history_rows.h"
 
 #define HISTORY_PROBLEM_MAX 512
@@ -122,6 +123,17 @@ MUST_CHECK int history_store_steps(struct history_store *store, uint64_t process
 MUST_CHECK int history_store_leases(struct history_store *store,
                                     const struct history_question *question,
                                     history_lease_row_function each, void *data);
+/* A label and its user, of leases that something was learned from. */
+typedef void (*history_label_function)(void *data, const char *label, const char *user);
+MUST_CHECK int history_store_labels(struct history_store *store, history_label_function each,
+                                    void *data);
+/* The last runs of a label that tell what it needs, the newest first; their number, at most NEED_RUNS_MAX, or negative. */
+MUST_CHECK int history_store_runs(struct history_store *store, const char *label, const char *user,
+                                  struct need_run *ret_runs);
+/* Forgets what was learned from them. How many; or negative. */
+MUST_CHECK int history_store_forget(struct history_store *store, const char *label,
+                                    const char *user);
+
 /* The last ones of that time, the newest first. `kinds`: a bit for each; processes' begins and ends among them. */
 MUST_CHECK int history_store_events(struct history_store *store,
                                     const struct history_question *question, uint32_t kinds,

@@ -8,7 +8,7 @@
 
 #include <sqlite3.h>
 
-#define HISTORY_SCHEMA 2
+#define HISTORY_SCHEMA 3
 #define HISTORY_LOG_PAGES 256          /* in the log, from which on it is brought into the file */
 #define HISTORY_LOG_PAGES_MOST 512     /* from which on nothing is added until that is done */
 #define HISTORY_APPLICATION 0x7672616D /* "vram", in the file's head */
@@ -63,7 +63,8 @@ void history_column_text(sqlite3_stmt *statement, int at, char *text, size_t siz
     "id, gpu, pid, start, began, ended, first, last, peak, name, user, unit, container, lease, "   \
     "early"
 #define HISTORY_PROCESS_COUNT 15
-#define HISTORY_LEASE_COLUMNS "id, label, user, pid, size, gpus, asked, granted, ended, why"
+#define HISTORY_LEASE_COLUMNS                                                                      \
+    "id, label, user, pid, size, gpus, asked, granted, ended, why, peak, room, total, whole"
 void history_column_process(sqlite3_stmt *statement, struct history_process *process);
 void history_column_lease(sqlite3_stmt *statement, struct history_lease *lease);
 

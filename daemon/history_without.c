@@ -64,6 +64,35 @@ void history_lease_broken(struct daemon *daemon, const char *id, bool squeezed, 
     (void)name;
 }
 
+void history_leases_look(struct daemon *daemon)
+{
+    (void)daemon;
+}
+
+void history_lease_saw(struct daemon *daemon, const char *id, const struct vram_gpu *gpu,
+                       uint64_t used_bytes)
+{
+    (void)daemon;
+    (void)id;
+    (void)gpu;
+    (void)used_bytes;
+}
+
+void history_leases_looked(struct daemon *daemon)
+{
+    (void)daemon;
+}
+
+void history_holder_asked(struct daemon *daemon, const char *holder, const char *uuid,
+                          uint64_t returned_bytes, const char *text)
+{
+    (void)daemon;
+    (void)holder;
+    (void)uuid;
+    (void)returned_bytes;
+    (void)text;
+}
+
 static void fail(struct daemon *daemon, struct http_request *request)
 {
     (void)daemon;
@@ -86,6 +115,16 @@ void history_get_leases(struct daemon *daemon, struct http_request *request)
 }
 
 void history_get_events(struct daemon *daemon, struct http_request *request)
+{
+    fail(daemon, request);
+}
+
+void history_get_needs(struct daemon *daemon, struct http_request *request)
+{
+    fail(daemon, request);
+}
+
+void history_forget_need(struct daemon *daemon, struct http_request *request)
 {
     fail(daemon, request);
 }

@@ -247,9 +247,12 @@ static int watch(struct hook *hook, int output)
 
 static int start(struct hook *hook, const struct entry *entry)
 {
+    static char shell[] = "/bin/sh", option[] = "-c";
+    char *arguments[] = {shell, option, hook->command, NULL};
     struct buf buf = BUF_INIT;
     int output = -1, r = write_entry(hook, entry, &buf);
-    r = r < 0 ? r : spawn_command(hook->command, buf.data, buf.length, &hook->pid, &output);
+    struct spawn_command command = {.arguments = arguments, .text = buf.data, .length = buf.length};
+    r = r < 0 ? r : spawn_command(&command, &hook->pid, &output);
     buf_done(&buf);
     if (r < 0) {
         hook->pid = 0;

@@ -323,6 +323,8 @@ uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, ui
 /* What of it is kept for ceilings; and for those among them that are in `ceilings`. */
 uint64_t ledger_kept(const struct ledger *ledger, const char *uuid);
 uint64_t ledger_kept_of(const struct ledger *ledger, const char *uuid, uint64_t ceilings);
+/* What the programs of this ceiling hold there beyond it. */
+uint64_t ledger_beyond(const struct ledger *ledger, const char *uuid, uint32_t number);
 /* As of the last sample. */
 size_t ledger_ceiling_count(const struct ledger *ledger);
 struct ledger_ceiling_share ledger_ceiling_at(const struct ledger *ledger, size_t i);

@@ -186,6 +186,16 @@ uint64_t ledger_kept_of(const struct ledger *ledger, const char *uuid, uint64_t 
     return ceiling ? kept_by(ceiling) : 0;
 }
 
+uint64_t ledger_beyond(const struct ledger *ledger, const char *uuid, uint32_t number)
+{
+    size_t gpu = ledger_gpu(ledger, uuid);
+    const struct ceiling *ceiling =
+        gpu == NO_GPU ? NULL : find_ceiling(ledger, number, ledger->gpus[gpu].memory);
+    return ceiling ? room_difference(room_sum(ceiling->used_bytes, ceiling->leased_bytes),
+                                     ceiling->size_bytes)
+                   : 0;
+}
+
 size_t ledger_ceiling_count(const struct ledger *ledger)
 {
     return ledger->ceiling_count;

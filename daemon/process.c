@@ -291,6 +291,16 @@ bool process_ended(int pidfd)
     return poll(&poll_fd, 1, 0) != 0;
 }
 
+int process_open_child(pid_t pid, int *ret_pidfd)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* CLOEXEC by itself */
+    if (fd < 0) {
+        return -errno;
+    }
+    *ret_pidfd = fd;
+    return 0;
+}
+
 int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd)
 {
     struct process_stat stat;

@@ -51,6 +51,9 @@ uint64_t process_now_ticks(void);
  * -ESRCH: it has ended, or the pid is another's by now. */
 MUST_CHECK int process_open(pid_t pid, uint64_t start_time, int *ret_pidfd);
 
+/* A pidfd of a child that was not waited for yet, whether or not it has ended. 0; negative errno. */
+MUST_CHECK int process_open_child(pid_t pid, int *ret_pidfd);
+
 /* Whether the process behind the pidfd has ended. */
 bool process_ended(int pidfd);
 

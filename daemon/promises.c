@@ -6,7 +6,6 @@
 #include "daemon/attachment.h"
 #include "daemon/history.h"
 #include "daemon/log.h"
-#include "daemon/reach.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,40 +207,6 @@ static int fill_sample(struct promises *promises, const struct vram_snapshot *sn
     return r;
 }
 
-/* A request is for the GPUs that its owner can open: known with the first sample that it meets. Who has nothing of the
- * driver's asks for somebody else, who may use any. */
-static void find_reach(struct promises *promises, const struct vram_snapshot *snapshot,
-                       struct deal *deal)
-{
-    const struct owner_process *owner = owners_find(promises->owners, deal->owner);
-    const char *uuids[LEDGER_GPUS];
-    size_t count = 0, all = vram_snapshot_gpu_count(snapshot);
-    deal->reached = true;
-    for (size_t i = 0; owner && i < all && count < LEDGER_GPUS; i++) {
-        const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, i);
-        if (gpu->uuid && (!gpu->pci || reach_may_open("", owner->pid, gpu->pci))) {
-            uuids[count++] = gpu->uuid;
-        }
-    }
-    if (owner && count < all && (count > 0 || reach_has_driver("", owner->pid))) {
-        ledger_restrict(promises->ledger, deal->id, uuids, count);
-    }
-}
-
-static void find_reaches(struct promises *promises, const struct vram_snapshot *snapshot)
-{
-    /* A simulated GPU has no node: whoever asks can use it. */
-    if (strcmp(vram_snapshot_driver(snapshot)->kind, "nvml") != 0) {
-        return;
-    }
-    for (size_t i = 0; i < deals_count(promises->deals); i++) {
-        struct deal *deal = deals_at(promises->deals, i);
-        if (deal->kind == DEAL_ASKED && !deal->reached) {
-            find_reach(promises, snapshot, deal);
-        }
-    }
-}
-
 static int take(struct promises *promises, const struct sample *from)
 {
     struct ledger_sample sample = {
@@ -267,7 +232,7 @@ static int take(struct promises *promises, const struct sample *from)
     }
     if (r == 0) {
         owners_forget_unseen(promises->owners);
-        find_reaches(promises, from->snapshot);
+        reach_find_all(promises, from->snapshot);
         r = ledger_take(promises->ledger, &sample, clock_now_ns());
     }
     free(gpus);
@@ -289,7 +254,7 @@ static uint32_t take_of(const struct promises *promises)
 static uint32_t take_wanted(struct promises *promises)
 {
     promises->wakes = promises->wakes && ledger_waiter_count(promises->ledger);
-    return take_of(promises) | (promises->wakes ? COLLECTOR_WAKE : 0);
+    return take_of(promises) | room_take(promises) | (promises->wakes ? COLLECTOR_WAKE : 0);
 }
 
 static bool any_sleeps(const struct vram_snapshot *snapshot)
@@ -321,9 +286,12 @@ static void sampled(void *data, const struct sample *sample)
         return;
     }
     uint64_t epoch = promises->daemon->epoch;
+    room_look(promises, sample);
     if (take(promises, sample) < 0) {
         log_line(LOG_LINE_ERROR, "out of memory: a sample was not looked at");
     }
+    promises_tell_held(promises, sample->snapshot);
+    room_serve(promises, sample);
     promises_stir(promises, false);
     if (ledger_wants_sample(promises->ledger) && epoch != promises->daemon->epoch) {
         /* What changed may have made room. */
@@ -407,7 +375,7 @@ static uint64_t poll_ns(void *data, uint32_t *ret_take)
     if (!promises_may(promises)) {
         return 0;
     }
-    if (ledger_wants_sample(promises->ledger)) {
+    if (ledger_wants_sample(promises->ledger) || reclaim_is_open(promises->reclaim)) {
         uint64_t rest_ns = promises->sample_cost_ns * POLL_SHARE;
         return rest_ns < POLL_MIN_NS        ? POLL_MIN_NS
                : rest_ns > POLL_STANDING_NS ? POLL_STANDING_NS
@@ -453,6 +421,7 @@ static void reload(void *data)
     const struct promises *promises = data;
     const struct config *config = &promises->daemon->config;
     ceilings_changed(data);
+    room_configure(data);
     ledger_end_idle(promises->ledger, config->idle_after_ns, config->idle_notice_ns);
     promises_stir(data, true);
 }
@@ -510,6 +479,7 @@ static struct promises *promises_free(struct promises *promises)
 {
     if (promises) {
         forget_all(promises);
+        promises->reclaim = reclaim_free(promises->reclaim);
         if (promises->on_time) {
             event_free(promises->on_time);
         }
@@ -535,7 +505,8 @@ static struct promises *promises_new(struct daemon *daemon)
     promises->daemon = daemon;
     promises->on_time = event_new(daemon->base, -1, 0, on_time, promises);
     promises->on_progress = event_new(daemon->base, -1, 0, on_progress, promises);
-    bool complete = promises_begin(promises) == 0 && promises->on_time && promises->on_progress;
+    bool complete = promises_begin(promises) == 0 && promises->on_time && promises->on_progress &&
+                    room_open(promises) == 0;
     return complete ? promises : promises_free(promises);
 }
 

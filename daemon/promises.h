@@ -15,6 +15,8 @@
  *   promises_request.c  what a request says, and who makes it
  *   promises_api.c      the routes below /v1/leases
  *   promises_metrics.c  leases as metrics
+ *   promises_reach.c    which GPUs those who ask can open
+ *   promises_room.c     holders are asked to give memory back (reclaim.h), for who waits
  */
 #ifndef VRAM_DAEMON_PROMISES_H
 #define VRAM_DAEMON_PROMISES_H
@@ -46,5 +48,6 @@ void promises_list(struct daemon *daemon, struct http_request *request);
 void promises_ask(struct daemon *daemon, struct http_request *request);
 void promises_change(struct daemon *daemon, struct http_request *request);
 void promises_end(struct daemon *daemon, struct http_request *request);
+void promises_holders(struct daemon *daemon, struct http_request *request);
 
 #endif

@@ -100,19 +100,25 @@ static uint64_t ceilings_of_deal(const struct promises *promises, const struct d
     return found;
 }
 
-void ceilings_put_under(struct promises *promises, uint64_t key)
+uint64_t ceilings_of_owner(const struct promises *promises, uint64_t key)
 {
     const struct owner_process *owner = owners_find(promises->owners, key);
-    uint64_t found = 0;
     if (!promises->daemon->config.ceiling_count || !owner) {
-        return;
+        return 0;
     }
-    found = owner->ended ? 0 : ceilings_of_process(promises, owner->pid, owner->uid);
+    uint64_t found = owner->ended ? 0 : ceilings_of_process(promises, owner->pid, owner->uid);
     for (size_t i = 0; i < deals_count(promises->deals); i++) {
         const struct deal *deal = deals_at(promises->deals, i);
         found |= deal->owner == key ? ceilings_of_deal(promises, deal) : 0;
     }
-    ledger_put_under(promises->ledger, key, found);
+    return found;
+}
+
+void ceilings_put_under(struct promises *promises, uint64_t key)
+{
+    if (promises->daemon->config.ceiling_count && owners_find(promises->owners, key)) {
+        ledger_put_under(promises->ledger, key, ceilings_of_owner(promises, key));
+    }
 }
 
 void ceilings_changed(struct promises *promises)

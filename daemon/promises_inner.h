@@ -10,6 +10,7 @@
 #include "daemon/metrics.h"
 #include "daemon/owners.h"
 #include "daemon/promises.h"
+#include "daemon/reclaim.h"
 
 struct promises {
     struct daemon *daemon;
@@ -17,6 +18,7 @@ struct promises {
     struct members *members;
     struct owners *owners;
     struct deals *deals;
+    struct reclaim *reclaim;
     const char *journal_path;
     struct journal *journal;
     bool journal_ready;
@@ -70,6 +72,8 @@ MUST_CHECK int ceilings_list(const struct promises *promises, const struct vram_
                              struct ledger_ceiling **ret_list, size_t *ret_count);
 /* Those that a process is under whether or not it holds memory: bit 0 is number 1. */
 uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uid_t uid);
+/* The same of an owner, and of what it has attached to its leases. */
+uint64_t ceilings_of_owner(const struct promises *promises, uint64_t key);
 /* Tells the ledger which of them an owner's leases stand for. */
 void ceilings_put_under(struct promises *promises, uint64_t key);
 /* The configuration is another. */
@@ -147,6 +151,9 @@ void promises_tell_queued(struct promises *promises, const struct deal *deal);
 void promises_tell_granted(struct promises *promises, const struct deal *deal,
                            const struct ledger_lease *lease);
 
+/* What the members of leases hold. */
+void promises_tell_held(struct promises *promises, const struct vram_snapshot *snapshot);
+
 /* ---- promises_view.c ---- */
 /* {"schema": 1, "verdict": …} for free(3); NULL: out of memory. `sum` and `lease` may be NULL. */
 char *view_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,
@@ -158,6 +165,23 @@ void view_user(uid_t uid, char name[METRICS_USER_MAX]);
 uint64_t view_date_of(uint64_t monotonic_ns);
 /* A GPU for people: "GPU 0". */
 const char *view_gpu(const struct promises *promises, const char *uuid, char *text, size_t size);
+
+/* ---- promises_reach.c ---- */
+/* Of requests that have not met a sample yet: with the first one it is known which GPUs their owners can open. */
+void reach_find_all(struct promises *promises, const struct vram_snapshot *snapshot);
+
+/* ---- promises_room.c ---- */
+/* Holders are asked to give memory back for who waits. 0; -ENOMEM. */
+MUST_CHECK int room_open(struct promises *promises);
+/* As the configuration has them now. */
+void room_configure(struct promises *promises);
+/* VRAM_TAKE_…: what samples must have for it besides. */
+uint32_t room_take(const struct promises *promises);
+/* With each sample: before the ledger has it, and after. */
+void room_look(struct promises *promises, const struct sample *sample);
+void room_serve(struct promises *promises, const struct sample *sample);
+/* It is granted: what was done for it is told. */
+void room_settle(struct promises *promises, const struct deal *deal);
 
 /* ---- promises_metrics.c ---- */
 int promises_metrics(void *data, struct metrics_leases *into);

@@ -133,6 +133,7 @@ static void answer(void *data, const char *id, uint32_t verdict, const struct le
         const struct deal *whose =
             deal->kind == DEAL_GROWTH ? deals_find(promises->deals, deal->grows) : deal;
         if (verdict == LEDGER_GRANTED && lease && whose) {
+            room_settle(promises, whose);
             promises_tell_granted(promises, whose, lease);
         }
         char *text = view_verdict(promises, verdict, whose ? whose : deal, lease, sum);
@@ -277,6 +278,16 @@ void promises_say_limit(const struct promises *promises, uint32_t uid, char *tex
     buf_done(&buf);
 }
 
+/* Of those who could make room for it. */
+static void say_note(const struct promises *promises, const char *id, char text[DEAL_WAITS_FOR_MAX])
+{
+    const struct deal *deal = deals_find(promises->deals, id);
+    size_t length = strlen(text);
+    if (deal && deal->note[0]) {
+        (void)snprintf(text + length, DEAL_WAITS_FOR_MAX - length, "; %s", deal->note);
+    }
+}
+
 void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
                         char text[DEAL_WAITS_FOR_MAX])
 {
@@ -299,6 +310,7 @@ void promises_waits_for(const struct promises *promises, const struct ledger_wai
         promises_say_limit(promises, waiter->user, text + length, DEAL_WAITS_FOR_MAX - length);
     } else if (waiter->reason == LEDGER_FOR_ROOM) {
         say_room(promises, waiter, text);
+        say_note(promises, waiter->id, text);
     } else if (waiter->reason == LEDGER_FOR_QUIET && waiter->pid) {
         (void)snprintf(text, DEAL_WAITS_FOR_MAX,
                        "%s (process %" PRIu32 "), which has no lease and is growing", waiter->name,

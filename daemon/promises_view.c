@@ -359,7 +359,7 @@ static void say_verdict(const struct promises *promises, uint32_t verdict, const
 char *view_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,
                    const struct ledger_lease *lease, const struct ledger_sum *sum)
 {
-    char message[DEAL_WAITS_FOR_MAX + 64];
+    char message[DEAL_WAITS_FOR_MAX + 64]; /* with what it would have to wait for */
     struct buf buf = BUF_INIT;
     struct json json = JSON_INIT(&buf);
     say_verdict(promises, verdict, deal, sum, message, sizeof(message));
@@ -373,6 +373,7 @@ char *view_verdict(const struct promises *promises, uint32_t verdict, const stru
         json_null(&json, "lease");
     }
     write_sum(&json, verdict, &deal->request, sum);
+    json_text(&json, "made_room", deal->made_room[0] ? deal->made_room : NULL);
     json_end_object(&json);
     return buf_steal(&buf, NULL);
 }

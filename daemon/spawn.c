@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -39,18 +40,24 @@ static bool is_kept(const char *variable, const char *const *needs)
     return false;
 }
 
-/* The strings are the environment's own; the array is the caller's. */
-static char **make_environment(const char *const *needs)
+/* With `more` behind it. The strings are the environment's own, and the caller's; the array is to be freed. */
+static char **make_environment(const char *const *needs, const char *const *more)
 {
-    size_t count = 0;
+    size_t count = 0, added = 0, at = 0;
     while (environ && environ[count]) {
         count++;
     }
-    char **kept = calloc(count + 1, sizeof(*kept));
-    for (size_t i = 0, at = 0; kept && i < count; i++) {
+    while (more && more[added]) {
+        added++;
+    }
+    char **kept = calloc(count + added + 1, sizeof(*kept));
+    for (size_t i = 0; kept && i < count; i++) {
         if (is_kept(environ[i], needs)) {
             kept[at++] = environ[i];
         }
+    }
+    for (size_t i = 0; kept && i < added; i++) {
+        kept[at++] = (char *)(uintptr_t)more[i]; /* execve() changes none of them */
     }
     return kept;
 }
@@ -105,16 +112,16 @@ static void become(const struct plan *plan, pid_t daemon)
     if (dup2(plan->in, STDIN_FILENO) < 0 || dup2(plan->out, STDOUT_FILENO) < 0 ||
         (plan->err >= 0 && dup2(plan->err, STDERR_FILENO) < 0) ||
         (plan->leads && stand_alone() < 0)) {
-        _exit(127);
+        _exit(SPAWN_NOT_EXECUTED);
     }
     close_others();
     reset_signals();
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != daemon) {
-        _exit(127); /* it died before it could be told to */
+        _exit(SPAWN_NOT_EXECUTED); /* it died before it could be told to */
     }
     (void)execve(plan->program, plan->arguments, plan->environment);
-    _exit(127);
+    _exit(SPAWN_NOT_EXECUTED);
 }
 
 static int start(const struct plan *plan, pid_t *ret_pid)
@@ -155,7 +162,7 @@ static int start_collector(char *driver, char *const *environment, int socket, p
 int spawn_collector(const char *driver, pid_t *ret_pid, int *ret_socket)
 {
     int sockets[2];
-    char **environment = make_environment(collector_needs);
+    char **environment = make_environment(collector_needs, NULL);
     char *driver_copy = driver ? strdup(driver) : NULL;
     int r = environment && (driver_copy || !driver) ? 0 : -ENOMEM;
     if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0) {
@@ -197,21 +204,17 @@ static int fill_pipe(const char *text, size_t length, int *ret_fd)
     return 0;
 }
 
-int spawn_command(const char *command, const char *text, size_t length, pid_t *ret_pid,
-                  int *ret_output)
+int spawn_command(const struct spawn_command *command, pid_t *ret_pid, int *ret_output)
 {
-    static char name[] = "sh", option[] = "-c";
     int in = -1, output[2];
-    char **environment = make_environment(command_needs);
-    char *copy = strdup(command);
-    char *arguments[] = {name, option, copy, NULL};
-    int r = environment && copy ? fill_pipe(text, length, &in) : -ENOMEM;
+    char **environment = make_environment(command_needs, command->environment);
+    int r = environment ? fill_pipe(command->text, command->length, &in) : -ENOMEM;
     if (r == 0 && pipe2(output, O_CLOEXEC) < 0) {
         r = -errno;
         (void)close(in);
     } else if (r == 0) {
-        struct plan plan = {.program = "/bin/sh",
-                            .arguments = arguments,
+        struct plan plan = {.program = command->arguments[0],
+                            .arguments = command->arguments,
                             .environment = environment,
                             .in = in,
                             .out = output[1],
@@ -228,6 +231,5 @@ int spawn_command(const char *command, const char *text, size_t length, pid_t *r
         }
     }
     free(environment);
-    free(copy);
     return r;
 }

@@ -476,6 +476,12 @@ VRAM_API VRAM_MUST_CHECK int vram_daemon_get(struct vram *vram, const char *targ
                                              char **ret_text);
 
 /**
+ * Forgets what the daemon has learned of the needs of the caller's leases with this label (GET /v1/needs).
+ * Returns how many leases it had learned from; -ENODATA: it keeps no history; else as above. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_daemon_forget(struct vram *vram, const char *label);
+
+/**
  * The daemon's next snapshot: the first whose epoch is another than `after_epoch`, or the present one once
  * `timeout_ms` have passed. The epoch changes whenever figures or promises do.
  *
@@ -602,6 +608,8 @@ struct vram_verdict {
     const char *message;            /**< in a sentence */
     const struct vram_lease *lease; /**< as it is now; NULL: there is none */
     const struct vram_fit *fit;     /**< the arithmetic, without positions; NULL: not told */
+    const char
+        *made_room; /**< what came of asking idle holders to give back; NULL: none was asked */
 };
 
 /**

@@ -2,7 +2,9 @@
 /* What the daemon's API has and this library has no structure for, as it comes. */
 #include "lib/daemon_call.h"
 
+#include "common/buf.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 int vram_daemon_get(struct vram *vram, const char *target, char **ret_text)
@@ -25,4 +27,22 @@ int vram_daemon_get(struct vram *vram, const char *target, char **ret_text)
     }
     *ret_text = text;
     return 0;
+}
+
+int vram_daemon_forget(struct vram *vram, const char *label)
+{
+    struct buf target = BUF_INIT;
+    struct err err = {0};
+    json_t *document = NULL;
+    buf_text(&target, "/v1/needs?label=");
+    buf_query(&target, label);
+    struct daemon_call call = {.method = "DELETE", .target = target.data};
+    int r = target.failed ? err_no_memory(&err) : daemon_call(vram, &call, &document, &err);
+    buf_done(&target);
+    if (r < 0) {
+        return handle_fail(vram, &err);
+    }
+    r = (int)json_integer_value(json_object_get(document, "forgotten"));
+    json_decref(document);
+    return r;
 }

@@ -60,6 +60,7 @@ int vram_verdict_json(const struct vram_verdict *verdict, char **ret_text)
     } else {
         json_null(&json, "answer");
     }
+    json_text(&json, "made_room", verdict->made_room);
     json_end_object(&json);
     return document_finish(&buf, ret_text);
 }

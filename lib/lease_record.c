@@ -215,6 +215,7 @@ static void read_verdict(struct wire *wire, const json_t *document)
         .message = wire_text(wire, document, "message"),
         .lease = to_lease,
         .fit = fit ? read_fit(wire, fit) : NULL,
+        .made_room = wire_text(wire, document, "made_room"),
     };
     if (lease) {
         struct vram_lease read = read_lease(wire, lease);

@@ -25,6 +25,12 @@ int vram_daemon_resume(struct vram *vram)
     return fail(vram);
 }
 
+int vram_daemon_forget(struct vram *vram, const char *label)
+{
+    (void)label;
+    return fail(vram);
+}
+
 int vram_daemon_get(struct vram *vram, const char *target, char **ret_text)
 {
     (void)target;

@@ -140,11 +140,23 @@ static void draw_gpu_figures(struct pen *pen, const struct figure *figures, size
     }
 }
 
+/* The screen's width from which on it is told what ceilings keep, on every GPU alike. */
+static size_t kept_from(const struct view *view)
+{
+    for (size_t i = 0; i < view->model->gpu_count; i++) {
+        uint64_t kept = model_gpu(view->model, i)->ceiling_bytes;
+        if (kept && kept != VRAM_UNKNOWN) {
+            return 136;
+        }
+    }
+    return SIZE_MAX;
+}
+
 static void draw_gpu_rest(const struct view *view, struct pen *pen, const struct vram_gpu *gpu)
 {
     const struct screen *screen = &view->drawing->screen;
     char used[FIGURE_MAX], total[FIGURE_MAX], rest[FIGURE_MAX], promised[FIGURE_MAX];
-    char heat[FIGURE_MAX], load[FIGURE_MAX];
+    char heat[FIGURE_MAX], load[FIGURE_MAX], kept[FIGURE_MAX];
     const struct figure figures[] = {
         {"", figure_bytes(screen, gpu->used_bytes, used), 8, 0},
         {" of ", figure_bytes(screen, gpu->total_bytes, total), 8, 0},
@@ -152,6 +164,7 @@ static void draw_gpu_rest(const struct view *view, struct pen *pen, const struct
         {"  promised ", figure_bytes(screen, gpu->outstanding_bytes, promised), 8, 116},
         {"  ", figure_celsius(screen, gpu->temperature_c, heat), 6, 116},
         {"  ", figure_percent(screen, gpu->utilization_percent, load), 5, 116},
+        {"  ceilings ", figure_bytes(screen, gpu->ceiling_bytes, kept), 8, kept_from(view)},
     };
     size_t count = 0, taken = sizeof("[] ") - 1;
     for (; count < ARRAY_LENGTH(figures) && figures[count].from <= view->width; count++) {

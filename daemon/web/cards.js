@@ -6,6 +6,13 @@ import { gpuName, unattributed } from "./state.js";
 
 const STATES = { ok: "active", asleep: "asleep", lost: "lost", denied: "denied", hung: "hung" };
 
+/** What is promised: to leases, and by ceilings to programs that never ask. */
+function pushPromised(list, promised, ceilings) {
+  const kept = Math.min(ceilings, promised);
+  if (promised > kept) list.push({ key: "leased", label: "leased, not filled yet", bytes: promised - kept, className: "leased" });
+  if (kept) list.push({ key: "kept", label: "kept by ceilings", bytes: kept, className: "leased" });
+}
+
 /** The pieces of a bar: {key, label, bytes, className, color}. */
 function pieces(one) {
   const { gpu, processes } = one, list = [];
@@ -21,7 +28,7 @@ function pieces(one) {
   }
   if (gpu.driver_reserved_bytes) list.push({ key: "driver", label: "driver", bytes: gpu.driver_reserved_bytes, className: "driver" });
   const promised = Math.min(gpu.outstanding_bytes ?? 0, gpu.free_bytes ?? 0);
-  if (promised) list.push({ key: "leased", label: "leased, not filled yet", bytes: promised, className: "leased" });
+  pushPromised(list, promised, gpu.ceiling_bytes ?? 0);
   if (gpu.free_bytes > promised) list.push({ key: "free", label: "free", bytes: gpu.free_bytes - promised, className: "free" });
   return list;
 }
@@ -102,7 +109,7 @@ function drawSum(card, state) {
   const list = [{ key: "used", label: "used", bytes: used.bytes, className: "sum" }];
   const reserved = state.sum("driver_reserved_bytes").bytes, promised = Math.min(state.sum("outstanding_bytes").bytes, free.bytes);
   if (reserved) list.push({ key: "driver", label: "driver", bytes: reserved, className: "driver" });
-  if (promised) list.push({ key: "leased", label: "leased, not filled yet", bytes: promised, className: "leased" });
+  pushPromised(list, promised, state.sum("ceiling_bytes").bytes);
   list.push({ key: "free", label: "free", bytes: free.bytes - promised, className: "free" });
   drawBar(parts.bar, list, total.bytes || 1);
   drawLegend(parts.legend, list);

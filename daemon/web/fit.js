@@ -24,7 +24,7 @@ function explain(state, line) {
   const one = state.gpus.get(line.uuid), item = el("li");
   const [word, kind] = WORDS[line.answer] ?? [line.answer, "warn"];
   item.append(el("b", "", one ? gpuName(one.gpu) : line.uuid), " ", el("span", kind, word));
-  item.append(el("div", "quiet", `${gib(line.free_bytes, 2)} free − ${gib(line.outstanding_bytes, 2)} leased − ${gib(line.margin_bytes, 2)} margin = ` +
+  item.append(el("div", "quiet", `${gib(line.free_bytes, 2)} free − ${gib(line.outstanding_bytes, 2)} promised − ${gib(line.margin_bytes, 2)} margin = ` +
     `${gib(line.headroom_bytes, 2)} headroom${line.shortfall_bytes ? `, ${gib(line.shortfall_bytes, 2)} short` : ""}`));
   if (line.answer !== "not_now" || !one) return item;
   const now = Date.now() / 1000;
@@ -32,6 +32,7 @@ function explain(state, line) {
     item.append(el("div", "quiet", `against it: lease ${name(lease.label ?? lease.id, 30)} of ${name(lease.user, 20)}, ` +
       `${gib(lease.outstanding_bytes)} not filled, for ${span(now - Date.parse(lease.since) / 1000)}`));
   }
+  if (one.gpu.ceiling_bytes) item.append(el("div", "quiet", `against it: ${gib(one.gpu.ceiling_bytes)} kept by ceilings, for programs that never ask`));
   const leaving = known(line.shortfall_bytes) ? whoWouldLeave(one, line.shortfall_bytes) : [];
   if (leaving.length) {
     item.append(el("div", "quiet", `would fit without ${leaving.map((p) => `${name(p.name, 30)} (${p.pid}) ${gib(p.used_bytes)}`).join(" and ")}`));

@@ -279,7 +279,8 @@ class Ceiling(Structure):
 class Verdict(Structure):
     """struct vram_verdict"""
 
-    _fields_ = [("answer", c_uint32), ("message", c_char_p), ("lease", POINTER(Lease)), ("fit", POINTER(Fit))]
+    _fields_ = [("answer", c_uint32), ("message", c_char_p), ("lease", POINTER(Lease)), ("fit", POINTER(Fit)),
+                ("made_room", c_char_p)]
 
 
 class Finding(Structure):

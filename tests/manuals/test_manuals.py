@@ -82,8 +82,13 @@ def test_the_settings_and_their_defaults_are_told():
     for name, value in settings:
         told = re.search(rf" {name} .*?Default: (\S+)\. ", text)
         assert told and told.group(1) == (value or "none"), name
-    source = (WRITTEN / "vram.conf.5").read_text()
-    assert set(re.findall(r"^\.It Va (\w+)", source, re.M)) == set(re.findall(r"^;(\w+) =", example, re.M))
+    source, holders = re.search(r"^(.*)^\.Ss \[holder NAME\](.*?)^\.Sh", (WRITTEN / "vram.conf.5").read_text(), re.S | re.M).groups()
+    plain = example.split(";[holder", 1)[0]
+    assert set(re.findall(r"^\.It Va (\w+)", source, re.M)) == set(re.findall(r"^;(\w+) =", plain, re.M))
+    known = re.search(r"names\[SETTINGS\] = \{(.*?)\}", (ROOT / "daemon/config_holders.c").read_text(), re.S).group(1)
+    assert re.findall(r"^\.It Va (\w+)", holders, re.M) == re.findall(r'"(\w+)"', known)
+    for name in re.findall(r'"(\w+)"', known):
+        assert f";{name} = " in example, name
 
 
 def literal(page):

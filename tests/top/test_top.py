@@ -82,6 +82,14 @@ def test_leases_and_who_waits(place):
     terminal.until(r"promised  4\.0 GiB")
 
 
+def test_what_ceilings_keep(place):
+    config = place.directory / "vram.conf"
+    config.write_text("[ceiling render]\nmatch = name:render\nsize = 12G\n")
+    place.serve("--config", str(config))
+    terminal = place.top("--every", "100ms", size=(140, 30))
+    terminal.until(r"^  0  .* promised 12\.0 GiB .* ceilings 12\.0 GiB$")
+
+
 def test_a_lease_is_ended_after_a_question(place):
     place.serve()
     holder = place.start("vram", "run", "6G", "--label", "mine", "--", "vram-sim", "hold", "1G")

@@ -262,8 +262,7 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         const char *text, *problem;
     } cases[] = {
         {"margin = 2G", "x.conf:1: 'margin' stands before any section: [daemon], [gpu SEL], "
-                        "[ceiling NAME], [users] "
-                        "or [user NAME]"},
+                        "[ceiling NAME], [users], [user NAME] or [holder NAME]"},
         {"\n[daemon]\n\nmargn = 2G\nmore = 1",
          "x.conf:4: [daemon] has no setting 'margn': it has margin, lease_group, admin_group, "
          "max_waiters, max_leases, linger"},
@@ -299,7 +298,7 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
          "x.conf:2: linger cannot be 'soon': it is a duration such as 60s, 5m or 1h"},
         {"[daemons]\n",
          "x.conf:1: there is no section [daemons]: there are [daemon], [gpu SEL], [ceiling NAME], "
-         "[users] and [user NAME]"},
+         "[users], [user NAME] and [holder NAME]"},
         {"[]", "x.conf:1: there is no section []"},
         {"[gpu]", "x.conf:1: there is no section [gpu]"},
         {"[gpu0]", "x.conf:1: there is no section [gpu0]"},

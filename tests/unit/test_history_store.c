@@ -443,6 +443,99 @@ static void test_store__a_full_disk_refuses_and_recovers(void **state)
     assert_string_equal(scene->problem, "");
 }
 
+/* ---- Files of earlier versions --------------------------------------------------------------- */
+
+#define WITHOUT_3                                                                                  \
+    "DROP INDEX lease_label;"                                                                      \
+    "ALTER TABLE lease DROP COLUMN peak; ALTER TABLE lease DROP COLUMN room;"                      \
+    "ALTER TABLE lease DROP COLUMN total; ALTER TABLE lease DROP COLUMN whole;"
+#define WITHOUT_2 "ALTER TABLE gpu DROP COLUMN mig;"
+
+static void keep_lease(void *data, const struct history_lease *lease)
+{
+    *(struct history_lease *)data = *lease;
+}
+
+static void add_lease(struct scene *scene, const char *id, uint64_t peak)
+{
+    struct history_lease lease = {.size_bytes = GIB,
+                                  .asked_ms = START_MS,
+                                  .granted_ms = START_MS,
+                                  .ended_ms = START_MS + 1000,
+                                  .peak_bytes = peak,
+                                  .room_bytes = 20 * GIB,
+                                  .total_bytes = 24 * GIB,
+                                  .whole = true};
+    history_text(lease.id, sizeof(lease.id), id);
+    HISTORY_ADD(&scene->batch, leases, lease);
+}
+
+/* What was in it is there, what it did not know is unknown, and what is new can be kept. */
+static void check_upgrade(struct scene *scene, const char *before)
+{
+    struct history_question question = {
+        .from_ms = START_MS, .to_ms = START_MS + 5000, .gpus = "", .limit = 1};
+    struct history_lease lease = {0};
+    scene_add_gpu(scene, 1);
+    scene_add_event(scene, START_MS, HISTORY_NEARLY_FULL, "kept");
+    add_lease(scene, "old", 3 * GIB);
+    scene_write(scene, START_MS);
+    assert_int_equal(history_run(scene->store, before), 0);
+    scene_reopen(scene);
+    assert_string_equal(scene->problem, "");
+    assert_int_equal(history_number(scene->store, "PRAGMA user_version", 0), HISTORY_SCHEMA);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM event", 0), 1);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM gpu", 0), 1);
+    assert_int_equal(history_store_leases(scene->store, &question, keep_lease, &lease), 0);
+    assert_string_equal(lease.id, "old");
+    assert_int_equal(lease.peak_bytes, VRAM_UNKNOWN);
+    assert_false(lease.whole);
+    add_lease(scene, "old", 5 * GIB);
+    scene_write(scene, START_MS + 2000);
+    assert_int_equal(history_store_leases(scene->store, &question, keep_lease, &lease), 0);
+    assert_int_equal(lease.peak_bytes, 5 * GIB);
+    assert_true(lease.whole);
+}
+
+static void test_store__a_file_of_version_1_becomes_one_of_now(void **state)
+{
+    check_upgrade(*state, WITHOUT_3 WITHOUT_2 "PRAGMA user_version = 1");
+    struct scene *scene = *state;
+    assert_int_equal(history_number(scene->store, "SELECT count(mig) FROM gpu", 7), 0);
+}
+
+static void test_store__a_file_of_version_2_becomes_one_of_now(void **state)
+{
+    check_upgrade(*state, WITHOUT_3 "PRAGMA user_version = 2");
+}
+
+/* The step that fails leaves the file as the one before it made it, so that another vram can go on from there. */
+static void test_store__an_upgrade_is_whole_or_is_not(void **state)
+{
+    struct scene *scene = *state;
+    sqlite3 *file;
+    sqlite3_stmt *version;
+    assert_int_equal(history_run(scene->store,
+                                 WITHOUT_3 WITHOUT_2 "ALTER TABLE lease ADD COLUMN whole INTEGER;"
+                                                     "PRAGMA user_version = 1"),
+                     0);
+    scene->store = history_store_close(scene->store);
+    assert_true(scene_open(scene, 64 * MIB, "boot") < 0);
+    assert_non_null(strstr(scene->problem, "duplicate column name: whole"));
+    assert_int_equal(sqlite3_open(scene->path, &file), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(file, "PRAGMA user_version", -1, &version, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(version), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(version, 0), 2);
+    assert_int_equal(sqlite3_finalize(version), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(file, "SELECT mig FROM gpu", -1, &version, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_finalize(version), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(file, "SELECT peak FROM lease", -1, &version, NULL),
+                     SQLITE_ERROR);
+    assert_int_equal(sqlite3_close(file), SQLITE_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +555,9 @@ int main(void)
         SCENE(test_store__who_writes_beside_it_is_not_waited_for),
         SCENE(test_store__the_log_is_brought_into_the_file_beside_it),
         SCENE(test_store__a_full_disk_refuses_and_recovers),
+        SCENE(test_store__a_file_of_version_1_becomes_one_of_now),
+        SCENE(test_store__a_file_of_version_2_becomes_one_of_now),
+        SCENE(test_store__an_upgrade_is_whole_or_is_not),
     };
     return cmocka_run_group_tests_name("history_store", tests, NULL, NULL);
 }

@@ -57,6 +57,15 @@ def test_cards__what_there_is_and_whose(make_page, browser, hold, leases):
     browser.until("return !document.querySelector(arguments[0]).textContent.includes('trainer')", gpu + ".legend")
 
 
+def test_cards__what_ceilings_keep(make_page, browser, tmp_path):
+    config = tmp_path / "vram.conf"
+    config.write_text("[ceiling render]\nmatch = name:render\nsize = 6G\ngpu = 0\n")
+    make_page("sim:2x3090", "--config", str(config))
+    browser.until_text(".card:nth-child(2) .legend", "kept by ceilings6.0 GiB")
+    browser.until_text(".card:nth-child(1) .legend", "kept by ceilings6.0 GiB")
+    assert "ceilings" not in browser.text(".card:nth-child(3) .legend")
+
+
 def test_cards__processes_that_cannot_be_seen(make_page, browser):
     make_page("sim:wsl")
     assert "not visible" in " ".join(browser.texts("#table td")) + browser.text("#shown") + browser.text(".facts")
