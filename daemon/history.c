@@ -281,6 +281,18 @@ static int write_batch(struct history *history, uint64_t now_ns)
     return r;
 }
 
+bool history_is_ready(struct history *history)
+{
+    if (history->store) {
+        history_store_wait(history->store, HISTORY_PATIENCE_MS);
+        (void)history_flush(history);
+    }
+    if (history->store) {
+        history_store_wait(history->store, 0);
+    }
+    return history->store != NULL;
+}
+
 bool history_flush(struct history *history)
 {
     char text[HISTORY_PROBLEM_MAX];

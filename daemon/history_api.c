@@ -16,8 +16,7 @@
 #define LIMIT_USUAL 1000
 #define LIMIT_MOST 5000
 #define GPUS_MOST 128
-#define PATIENCE_MS 100 /* for what is not written yet, where a log is being begun anew */
-#define STEPS_MOST 500  /* of one process */
+#define STEPS_MOST 500 /* of one process */
 #define STEPS_OF_ALL 20000
 #define LATER_MS 1000 /* what happens in this millisecond is asked for too */
 
@@ -183,12 +182,7 @@ static struct asking *begin(struct daemon *daemon, struct http_request *request)
                   history ? history->said : "");
         return NULL;
     }
-    history_store_wait(history->store, PATIENCE_MS);
-    (void)history_flush(history);
-    if (history->store) {
-        history_store_wait(history->store, 0);
-    }
-    struct asking *asking = history->store ? calloc(1, sizeof(*asking)) : NULL;
+    struct asking *asking = history_is_ready(history) ? calloc(1, sizeof(*asking)) : NULL;
     if (!asking) {
         fail_memory(request);
         return NULL;

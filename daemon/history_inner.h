@@ -18,6 +18,8 @@ struct history_standing {
     } held[HISTORY_GPUS_MAX]; /* in the look of now */
 };
 
+#define HISTORY_PATIENCE_MS 100 /* for what is not written yet, where a log is being begun anew */
+
 struct history {
     struct daemon *daemon;
     struct history_core *core;
@@ -38,6 +40,8 @@ int64_t history_wall_ms(void);
 
 /* Writes all that there is. Whether the file has it now. */
 bool history_flush(struct history *history);
+/* For who asks: the file is waited for a moment, and has what there is where it can. False: there is none now. */
+bool history_is_ready(struct history *history);
 /* Where the last failure means that the file is damaged: sets it aside and begins another. */
 void history_mend(struct history *history);
 

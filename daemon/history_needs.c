@@ -20,7 +20,7 @@ struct telling {
 static struct history *open_for(struct daemon *daemon, struct http_request *request)
 {
     struct history *history = daemon->history;
-    if (!history || !history_flush(history)) {
+    if (!history || !history_is_ready(history)) {
         http_fail(
             request, 503, "no_history", ENODATA,
             "name a size; or write `history = on` under [daemon] in /etc/vram.conf, and reload "
@@ -127,7 +127,9 @@ void history_forget_need(struct daemon *daemon, struct http_request *request)
     if (!history || !find_user(request, user)) {
         return;
     }
+    history_store_wait(history->store, HISTORY_PATIENCE_MS);
     int count = history_store_forget(history->store, label, user);
+    history_store_wait(history->store, 0);
     if (count < 0) {
         fail_store(history, request);
         return;

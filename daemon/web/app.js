@@ -12,7 +12,7 @@ import { Table } from "./table.js";
 const byId = (id) => document.getElementById(id);
 const THEMES = ["auto", "light", "dark"];
 const TOLD = { process_started: "started", process_ended: "ended", nearly_full: "nearly full", oom_suspected: "out of memory?", gpu_lost: "lost", gpu_back: "back",
-  lease_queued: "queued", lease_granted: "granted", lease_ended: "lease ended", lease_over: "over its lease", lease_squeezed: "squeezed",
+  lease_queued: "queued", lease_granted: "granted", lease_ended: "lease ended", lease_over: "over its lease", lease_squeezed: "squeezed", holder_asked: "asked for memory",
   daemon_started: "daemon started", daemon_stopped: "daemon stopped", clock_changed: "clock changed" };
 
 const state = new State();
