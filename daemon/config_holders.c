@@ -3,6 +3,7 @@
 
 #include "common/size.h"
 #include "common/text.h"
+#include "daemon/match.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -65,19 +66,14 @@ static int copy(const char *value, char *to)
 
 static int read_match(const char *value, struct config_holder *holder)
 {
-    static const char *const kinds[] = {"unit:", "container:", "name:", "command:", "user:"};
+    struct match match;
     char word[HOLDER_TEXT_MAX];
     const char *rest = value;
     if (copy(value, holder->match) < 0) {
         return -EINVAL;
     }
     while (config_holder_word(&rest, word, sizeof(word))) {
-        bool known = false;
-        for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++) {
-            size_t length = strlen(kinds[i]);
-            known |= strncmp(word, kinds[i], length) == 0 && word[length];
-        }
-        if (!known) {
+        if (match_parse(word, &match) < 0) {
             return -EINVAL;
         }
     }

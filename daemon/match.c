@@ -38,6 +38,17 @@ int match_parse(const char *text, struct match *ret_match)
     return r;
 }
 
+struct match_process match_process_of(const struct vram_process *process)
+{
+    return (struct match_process){
+        .name = process->name,
+        .command = process->command,
+        .user = process->user,
+        .container = process->container,
+        .unit = process->unit,
+    };
+}
+
 static bool is_name(const char *value, const char *name)
 {
     size_t length = strlen(name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which processes a ceiling is for, as a text: "unit:NAME", "container:ID" (daemon/attachment.h), "user:NAME", "name:NAME",
+ * Which processes a ceiling is for, or a holder's own, as a text: "unit:NAME", "container:ID" (daemon/attachment.h), "user:NAME", "name:NAME",
  * "command:TEXT". What is called so and what its command line says every program chooses itself; its unit, container
  * and user it does not. Pure functions.
  */
@@ -9,6 +9,7 @@
 
 #include "common/attr.h"
 #include "daemon/attachment.h"
+#include "include/vram.h"
 
 #define MATCH_MAX 200 /* with its NUL: a line of the configuration */
 
@@ -31,6 +32,8 @@ struct match_process {
     const char *name, *command, *user, *container, *unit;
     const char *cgroups; /* its /proc/PID/cgroup */
 };
+
+struct match_process match_process_of(const struct vram_process *process);
 
 /* 0; -EINVAL: the text is none; -ENAMETOOLONG. */
 MUST_CHECK int match_parse(const char *text, struct match *ret_match);

@@ -29,13 +29,7 @@ uint32_t ceilings_number(const struct promises *promises, const struct vram_gpu 
                          const struct vram_process *process)
 {
     const struct config *config = &promises->daemon->config;
-    const struct match_process known = {
-        .name = process->name,
-        .command = process->command,
-        .user = process->user,
-        .container = process->container,
-        .unit = process->unit,
-    };
+    const struct match_process known = match_process_of(process);
     for (uint32_t i = 0; process->visible && i < config->ceiling_count; i++) {
         if (match_is_met(&config->ceilings[i].match, &known) && is_on(&config->ceilings[i], gpu)) {
             return i + 1;

@@ -26,7 +26,7 @@ static void test_holders__say_everything(void **state)
     (void)state;
     assert_int_equal(
         parse("[holder a]\nmatch = unit:a.service\nask = ollama http://localhost:11434\n"
-              "[holder b-2]\nmatch = name:b  container:0123\n"
+              "[holder b-2]\nmatch = name:b  container:0123456789ab\n"
               "ask = POST http://[::1]/free?x=1\nbody = {\"a\": [1, 2]}\n"
               "busy = gpu 25%\nidle = 2m\ntimeout = 3s\nagain_after = 5m\ncost = 7\n"
               "[holder c]\nmatch = user:c\nask = command /bin/free now\n"
@@ -137,7 +137,7 @@ static void test_match__any_of_several(void **state)
         "name:python3",       "command:ComfyUI/main.py", "user:ada",
         "unit:comfy.service", "container:0123456789ab",  "name:x  unit:comfy.service"};
     static const char *const bad[] = {"name:python", "command:comfyui", "user:ad",
-                                      "unit:comfy",  "container:123",   "name:ada user:python3"};
+                                      "unit:other",  "container:123",   "name:ada user:python3"};
     const struct vram_process unknown = {.name = "x"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
