@@ -257,10 +257,10 @@ def ceiling(name, size):
     return f"[ceiling {name}]\nmatch = name:{name}\nsize = {size}\n"
 
 
-def test_plan__what_a_ceiling_would_keep_is_not_asked_for(room):
+def test_plan__what_a_ceiling_would_keep_is_not_asked_for(room, crowd_of):
     ollama = room.holder(Ollama, "ollama", {"a": "14G"})
     daemon = room.start(section("ollama", f"ollama {ollama.url}", "busy = never"), ceiling("ollama", "14G"))
-    request = ask(daemon, 12)
+    request = ask(daemon, 12, owner={"pid": crowd_of(daemon).idler().pid})  # the holder is this process's child
     assert request.wait()["waits_for"] == "4.7 GiB more on GPU 0"
     when(daemon, lambda _: room.state()["ollama"]["state"] == "leased", "it is seen to be within its ceiling")
     for _ in range(5):
@@ -271,10 +271,10 @@ def test_plan__what_a_ceiling_would_keep_is_not_asked_for(room):
     when(daemon, lambda listed: "14.0 GiB are kept by ceilings" in listed["waiters"][0]["waits_for"], "it is kept")
 
 
-def test_plan__what_is_beyond_a_ceiling_is_asked_for(room):
+def test_plan__what_is_beyond_a_ceiling_is_asked_for(room, crowd_of):
     ollama = room.holder(Ollama, "ollama", {"a": "14G"})
     daemon = room.start(section("ollama", f"ollama {ollama.url}", "busy = never"), ceiling("ollama", "4G"))
-    answer, _ = verdict(ask(daemon, 12))
+    answer, _ = verdict(ask(daemon, 12, owner={"pid": crowd_of(daemon).idler().pid}))
     granted(answer)
     assert "asked ollama: 10.0 GiB back" in answer["made_room"]
     assert daemon.snapshot()["gpus"][0]["ceiling_bytes"] == 4 * GIB
@@ -283,7 +283,7 @@ def test_plan__what_is_beyond_a_ceiling_is_asked_for(room):
 def test_plan__what_ceilings_keep_is_asked_for_besides(room):
     ollama = room.holder(Ollama, "ollama", {"a": "5G", "b": "5G"})
     daemon = room.start(section("ollama", f"ollama {ollama.url}", "busy = never"), ceiling("another", "6G"))
-    granted(verdict(ask(daemon, 9))[0])  # one model would be enough but for the ceiling
+    granted(verdict(ask(daemon, 12))[0])  # one model would be enough but for the ceiling
     assert not ollama.models
 
 
