@@ -211,11 +211,9 @@ def test_watch_sees_a_lease_come_and_go(vram, machine):
     watching = vram.start("leases", "--watch", "--csv")
     assert watching.stdout.readline().startswith(b"id,")
     holder = machine.hold("6G", options=["--label", "seen"])
-    while b",seen," not in watching.stdout.readline():
-        pass
+    assert any(b",seen," in line for line in watching.stdout)
     holder.kill()
     holder.wait()
-    while not watching.stdout.readline().startswith(b"id,owner_pid,user,label,"):
-        pass
+    assert any(line.startswith(b"id,owner_pid,user,label,") for line in watching.stdout)
     watching.terminate()
     watching.communicate()
