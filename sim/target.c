@@ -70,17 +70,18 @@ static int write_all(int fd, const char *text, size_t length)
     return 0;
 }
 
-/* Not all file systems can refuse to replace; there somebody else's file of this very moment is lost. */
+/* A second name replaces nothing. Not all file systems have one; there somebody else's file of this very moment is lost. */
 static int put_in_place(const struct target *target)
 {
     if (target->force) {
         return rename(target->temporary, target->path) < 0 ? -errno : 0;
     }
-    if (renameat2(AT_FDCWD, target->temporary, AT_FDCWD, target->path, RENAME_NOREPLACE) == 0) {
+    if (link(target->temporary, target->path) == 0) {
+        (void)unlink(target->temporary);
         return 0;
     }
-    if (errno != EINVAL && errno != ENOSYS) {
-        return -errno;
+    if (errno == EEXIST) {
+        return -EEXIST;
     }
     if (access(target->path, F_OK) == 0) {
         return -EEXIST;

@@ -30,6 +30,8 @@ LONGER = {"include/vram.h": 1000}  # the library's manual, which is read in one 
 SIMULATION = (1000000, 120)  # schedules, or as many as fit so many seconds
 UNSAFE = re.compile(r"\b(sprintf|vsprintf|strcpy|strcat|strtok|atoi|atol|gets|alloca)\s*\(")
 THREADED = ("unit-", "library-", "cli-")  # the programs that are run under ThreadSanitizer
+# 250 machines made of files: minutes for what runs under AddressSanitizer too, in one thread.
+SLOW = "--except=unit-doctor"
 LONGEST = 1500  # seconds, for one command of a step
 JOBS = 2  # steps at once, and compilers at once within a step
 
@@ -320,11 +322,13 @@ def step_tidy(context):
 
 
 def step_asan(context):
-    """every suite but NVIDIA's binding under AddressSanitizer (with leaks) and UndefinedBehaviorSanitizer"""
+    """the suites that run our programs under AddressSanitizer (with leaks) and UndefinedBehaviorSanitizer"""
     directory = build_in(context, "asan", "-Db_sanitize=address,undefined", "-Db_lundef=false", CC=program("gcc"))
-    # The binding loads the simulated driver into a Python that knows nothing of sanitizers.
+    # The binding loads the simulated driver into a Python that knows nothing of sanitizers; the browser's requests
+    # are those of tests/daemon.
     return run_tests(
-        directory, "--limit=900", "--except=tests/binding", "--except=tests/house", SANITIZED="address",
+        directory, "--limit=900", "--except=tests/binding", "--except=tests/house", "--except=tests/web",
+        SANITIZED="address",
         ASAN_OPTIONS="detect_leaks=1:exitcode=99:allocator_may_return_null=1",
         UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
     )
@@ -336,7 +340,7 @@ def step_tsan(context):
     # It knows the layouts of memory of an older kernel; without this it may refuse to start.
     steady = ["--wrap=setarch -R"] if bounded.run(["setarch", "-R", "true"])[0] == 0 else []
     return run_tests(
-        directory, "--only=programs", "--limit=900", *steady, *THREADED, SANITIZED="thread",
+        directory, "--only=programs", "--limit=900", SLOW, *steady, *THREADED, SANITIZED="thread",
         # A forked child that starts threads is what some tests are about.
         TSAN_OPTIONS="halt_on_error=1:exitcode=66:die_after_fork=0",
     )
@@ -346,7 +350,7 @@ def step_valgrind(context):
     """the unit tests under valgrind: no error, no leak"""
     command = (f"{program('valgrind')} -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite"
                " --fair-sched=yes")
-    return run_tests(context.build, "--only=programs", "--limit=900", f"--wrap={command}", "unit-",
+    return run_tests(context.build, "--only=programs", "--limit=900", SLOW, f"--wrap={command}", "unit-",
                      SANITIZED="valgrind")
 
 

@@ -211,6 +211,8 @@ def main():
     # A shell's background job is born with these ignored, and so would be the programs that tests press Ctrl-C in.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup: caught is not ignored, and not inherited
+        signal.signal(signal.SIGHUP, lambda *_: None)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=pathlib.Path, required=True, help="the build whose programs are run")
     parser.add_argument("--only", choices=("programs", "pytest"))

@@ -27,9 +27,6 @@ SIM_DIR = os.environ.get("VRAM_SIM_DIR", str(ROOT / "build/sim"))
 VRAM_SIM = str(Path(SIM_DIR) / "vram-sim")
 DEADLINE = 60  # for what should end by itself; never waited for where all is well
 
-# Whoever ignores a signal, as under nohup, starts programs that ignore it too.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
 # What a test did not ask for must not reach the program.
 DROPPED = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NO_COLOR", "COLUMNS", "LANG", "LC_CTYPE")
 

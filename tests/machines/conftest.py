@@ -70,6 +70,8 @@ def figures(document):
     if not isinstance(document, dict):
         return document
     dropped = ("taken_at", "age_ms", "library", "kind", "user", "started_at")
+    if document.get("memory_kind") == "unified":  # what is free is the machine's, which does not stand still
+        dropped += ("free_bytes", "headroom_bytes")
     return {key: figures(value) for key, value in document.items() if key not in dropped}
 
 
