@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +42,10 @@ _Noreturn static void serve(struct shared *shared, const char *driver, const cha
     if (state) {
         (void)setenv("VRAM_SIM_STATE_DIR", state, 1);
         (void)unsetenv("VRAM_SIM_STRICT");
+    }
+    if (strncmp(driver, "sim:", 4) ==
+        0) { /* no GPU is lost with it, and its calls may hang for ever */
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     }
     int r = library_load(&library, driver, &shared->complaint);
     char reply = r < 0 ? 'e' : 'l';

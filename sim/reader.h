@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A process of its own that reads a driver, so that a driver that hangs or crashes does so there. It is never killed while it
- * is in a call: that has been seen to take the GPU with it. Left alone, it ends when its call returns.
+ * is in a call: that has been seen to take the GPU with it. Left alone, it ends when its call returns;
+ * with the simulated driver, when the recorder does.
  */
 #ifndef VRAM_SIM_READER_H
 #define VRAM_SIM_READER_H
