@@ -149,8 +149,9 @@ def test_watch_ends_when_nobody_reads(vram, daemon):
     process = vram.start("leases", "--watch", "--json")
     daemon.accept().reply(list_object(epoch=5))
     assert process.stdout.readline()
-    daemon.serve("GET", "/v1/leases", lambda conversation: conversation.reply(list_object(epoch=6)))
+    change = daemon.accept()
     process.stdout.close()
+    change.reply(list_object(epoch=6))
     assert process.wait(timeout=DEADLINE) == 0
 
 
