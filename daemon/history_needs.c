@@ -2,6 +2,7 @@
 /* The routes /v1/needs (docs/api.md): what labels need, as their leases have taught it. */
 #include "daemon/promises_inner.h"
 
+#include "daemon/history_events.h"
 #include "daemon/history_inner.h"
 #include <errno.h>
 #include <stdio.h>
@@ -80,6 +81,7 @@ static void write_need(void *data, const char *label, const char *user)
     } else {
         json_null(json, "peak_bytes");
     }
+    history_write_bytes(json, "steady_bytes", need.steady_bytes);
     json_number(json, "runs", need.runs);
     json_text(json, "message", message);
     json_end_object(json);
