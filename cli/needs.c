@@ -22,6 +22,7 @@ static void print_needs(struct cli *cli, const struct past *past)
                                                   {"USER", TABLE_FLEXIBLE},
                                                   {"RUNS", TABLE_RIGHT},
                                                   {"PEAK", TABLE_RIGHT},
+                                                  {"STEADY", TABLE_RIGHT},
                                                   {"NEEDS", TABLE_RIGHT},
                                                   {"", 0}};
     struct table table CLEANUP(table_done);
@@ -35,6 +36,7 @@ static void print_needs(struct cli *cli, const struct past *past)
         table_cell(&table, need->user);
         table_cell(&table, runs);
         add_bytes(&table, need->peak_bytes);
+        add_bytes(&table, need->steady_bytes);
         add_bytes(&table, need->need_bytes);
         table_cell(&table, known ? NULL : need->verdict);
     }
@@ -102,16 +104,26 @@ const struct command command_needs = {
         "where there is a single run, and 128 MiB at least. A run counts that was watched from its "
         "grant to its end. One that ended in a suspected out-of-memory counts as more than it "
         "held: "
-        "a fifth more, and 512 MiB at least.\n\nelastic are those that take what they find: 85 % "
+        "a fifth more, and 512 MiB at least.\n\nPEAK is what the run held that asks for most; "
+        "STEADY "
+        "what runs held once they had started: the median of their last half, of whole runs the "
+        "most. "
+        "A program that needs more for a moment, to compile or to load, shows it in the "
+        "difference; what "
+        "is asked for has to do for the moment too.\n\nelastic are those that take what they find: "
+        "85 % "
         "of "
         "the card or more, or as large a part of what was free each time. Memory is looked at "
         "about once a second: a peak that was shorter may have been missed. The daemon must keep a "
         "history "
-        "(`history = on` in /etc/vram.conf).",
+        "(`history = on` in /etc/vram.conf). A lease without a label teaches nothing; `vram run` "
+        "gives "
+        "one to each.",
     .options = options,
     .json =
         "one object: schema and needs, each with label, user, verdict (known, unknown, elastic), "
-        "need_bytes, peak_bytes, runs and message; with --forget: schema and forgotten",
+        "need_bytes, peak_bytes, steady_bytes, runs and message; with --forget: schema and "
+        "forgotten",
     .statuses = "0124",
     .examples = "vram needs\twhat is known\n"
                 "vram needs --forget comfyui\tits model is another one now\n",

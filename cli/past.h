@@ -37,7 +37,7 @@ struct past_holder {
 
 struct past_need {
     const char *label, *user, *verdict, *message;
-    uint64_t need_bytes, peak_bytes, runs;
+    uint64_t need_bytes, peak_bytes, steady_bytes, runs;
 };
 
 struct past_lease {

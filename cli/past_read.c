@@ -285,6 +285,7 @@ int past_take_needs(struct vram *vram, const char *label, struct past *ret_past)
             .message = text(object, "message"),
             .need_bytes = number(object, "need_bytes"),
             .peak_bytes = number(object, "peak_bytes"),
+            .steady_bytes = number(object, "steady_bytes"),
             .runs = number(object, "runs"),
         };
         if (!ret_past->needs[i].message) {

@@ -229,7 +229,10 @@ const struct command command_run = {
         "asked to give memory back first, and stderr tells what came of it.\n\n"
         "With auto for SIZE the daemon says what is needed, as earlier runs with this label have "
         "taught it (`vram needs`): the most that its members held at once, and 3 % on top, 15 % "
-        "after a single run. It is refused where nothing is known, and for programs that take "
+        "after a single run. Without --label it goes by the command: by its name, or by that of "
+        "the "
+        "script that an interpreter runs. It is refused where nothing is known, and for programs "
+        "that take "
         "whatever they find.\n\n"
         "Containers are started by another program than `docker run`: name who "
         "fills the lease with --member.",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/attachment.h"
 
+#include "common/container_id.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdint.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 
 #define CONTAINER_DIGITS_MIN 12
-#define CONTAINER_DIGITS 64
 #define NAME_MAX_HERE 255
 
 static bool is_made_of(const char *text, const char *others)
@@ -62,7 +62,7 @@ static bool is_digits(const char *text)
 static int check_container(const char *id)
 {
     size_t length = strlen(id);
-    bool is_id = is_digits(id) && length >= CONTAINER_DIGITS_MIN && length <= CONTAINER_DIGITS;
+    bool is_id = is_digits(id) && length >= CONTAINER_DIGITS_MIN && length <= CONTAINER_ID_DIGITS;
     bool is_name = length > 0 && length <= NAME_MAX_HERE && !is_digits(id) &&
                    isalnum((unsigned char)id[0]) && is_made_of(id, "_.-");
     return is_id || is_name ? 0 : -EINVAL;

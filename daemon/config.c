@@ -408,6 +408,7 @@ void config_init(struct config *config)
     *config = (struct config){
         .margin = {.bytes = VRAM_DEFAULT_MARGIN_BYTES},
         .lease_group = "vram",
+        .container_user_label = "vram.user",
         .max_waiters = 4096,
         .max_leases = 4096,
         .linger_ns = 60 * NS_PER_S,

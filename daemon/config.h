@@ -4,7 +4,8 @@
  * is an error with its place, for a setting that is misspelt must not be one that is not obeyed.
  *
  *     [daemon]       margin, lease_group, admin_group, max_waiters, max_leases, linger, idle_after, idle_notice, history,
- *                    history_max, on_event, on_event_kinds, on_event_timeout, listen, token_file, public_host
+ *                    history_max, on_event, on_event_kinds, on_event_timeout, listen, token_file, public_host,
+ *                    container_user_label
  *     [gpu SEL]      margin; SEL is an index, a UUID or its beginning, or a PCI address
  *     [users]        memory, gpus, leases, waiters: what a user may have at once
  *     [user NAME]    the same for one
@@ -33,6 +34,7 @@
 #define CONFIG_PATH_MAX 256
 #define CONFIG_COMMAND_MAX 256
 #define CONFIG_HOSTS_MAX 256
+#define CONFIG_LABEL_MAX 129
 #define CONFIG_PROBLEM_MAX 512
 
 /* What must stay free on a GPU after a promise is kept: bytes, or where these are 0 a part of its total. */
@@ -91,7 +93,8 @@ struct config {
     char on_event[CONFIG_COMMAND_MAX]; /* what the shell is to run for each event; "": nothing */
     uint32_t on_event_kinds;           /* a bit for each enum history_kind; 0: all */
     uint64_t on_event_timeout_ns;      /* 10 s */
-    struct config_gpu *gpus;           /* in the order of the file */
+    char container_user_label[CONFIG_LABEL_MAX]; /* "vram.user"; "": containers have none */
+    struct config_gpu *gpus;                     /* in the order of the file */
     size_t gpu_count;
     uint64_t idle_after_ns;      /* leases that hold nothing for so long are ended: 0; none are */
     uint64_t idle_notice_ns;     /* so long after they were told: 5 min */

@@ -78,6 +78,21 @@ static int read_hosts(const char *value, void *to)
     return 0;
 }
 
+/* A label's name, as container engines allow them. */
+static int read_label(const char *value, void *to)
+{
+    if (strlen(value) >= CONFIG_LABEL_MAX) {
+        return -EINVAL;
+    }
+    for (const char *c = value; *c; c++) {
+        if (*c <= ' ' || *c > '~') {
+            return -EINVAL;
+        }
+    }
+    (void)text_copy(to, CONFIG_LABEL_MAX, value);
+    return 0;
+}
+
 static int read_history(const char *value, void *to)
 {
     static const char *const words[] = {
@@ -190,6 +205,8 @@ static const struct config_setting of_daemon[] = {
      "a list with commas of kinds of events such as nearly_full,gpu_lost, or nothing"},
     {"on_event_timeout", read_timeout, offsetof(struct config, on_event_timeout_ns),
      "a duration from 100ms to 1h"},
+    {"container_user_label", read_label, offsetof(struct config, container_user_label),
+     "a label's name such as vram.user, or nothing"},
 };
 
 static const struct config_setting of_gpu[] = {

@@ -17,7 +17,7 @@ enum config_section {
     SECTION_COUNT,
 };
 
-#define CONFIG_SETTINGS_MAX 16 /* in a section */
+#define CONFIG_SETTINGS_MAX 20 /* in a section */
 
 struct config_setting {
     const char *name;

@@ -14,6 +14,7 @@
 #include "common/json.h"
 #include "daemon/collector.h"
 #include "daemon/config.h"
+#include "daemon/containers.h"
 #include "daemon/grantor.h"
 #include "daemon/http.h"
 #include "daemon/metrics.h"
@@ -81,6 +82,7 @@ struct daemon {
     struct grantor *grantor;
     struct place *place;
     struct parking *parking;
+    struct containers *containers;       /* NULL: none is looked at */
     const struct promises_ops *promises; /* NULL: nothing is promised */
     void *promises_data;
     struct history *history; /* NULL: none is kept, and nobody is told of events */

@@ -33,7 +33,8 @@ struct deal {
     char grows[LEDGER_ID_MAX]; /* of DEAL_GROWTH: which lease */
     uint64_t owner;            /* its key */
     pid_t asker;               /* who asked, for people */
-    uid_t uid;
+    uid_t uid;                 /* by which it is told who may change it */
+    uint32_t user; /* under which it is counted: the same, or one that a container's label names */
     char label[DEAL_LABEL_MAX]; /* "": none */
     size_t attached_count;
     struct deal_member *attached; /* owned */

@@ -107,9 +107,21 @@ static void count(struct metrics_collector *collected, const struct sample *samp
     }
 }
 
-void figures_sampled(void *data, const struct sample *sample)
+/* What all of the daemon sees of a sample: its processes' users as labels name them. */
+static struct sample name_users(struct daemon *daemon, const struct sample *sample)
+{
+    struct sample named = *sample;
+    if (sample->snapshot) {
+        named.snapshot = containers_name(daemon->containers, sample->snapshot);
+        named.snapshot = named.snapshot ? named.snapshot : vram_snapshot_ref(sample->snapshot);
+    }
+    return named;
+}
+
+void figures_sampled(void *data, const struct sample *taken)
 {
     struct daemon *daemon = data;
+    const struct sample named = name_users(daemon, taken), *sample = &named;
     count(&daemon->collected, sample);
     if (sample->snapshot) {
         keep(daemon, sample);
@@ -121,6 +133,7 @@ void figures_sampled(void *data, const struct sample *sample)
     history_sampled(daemon, sample);
     parking_sampled(daemon->parking, sample);
     streams_sampled(daemon, sample);
+    (void)vram_snapshot_unref(named.snapshot);
     figures_poll(daemon);
 }
 

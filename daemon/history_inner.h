@@ -5,14 +5,16 @@
 #include "daemon/history.h"
 #include "daemon/history_core.h"
 #include "daemon/history_counts.h"
+#include "daemon/history_steady.h"
 #include "daemon/history_store.h"
 
 /* A lease that stands, or a request that waits. */
 struct history_standing {
     struct history_lease row;
     bool is_dirty, is_from_before; /* and the desk has not named it since */
-    bool is_mixed; /* what its members held is not all its own, or was not all seen */
-    uint32_t seen; /* how many looks found them with memory */
+    bool is_mixed;        /* what its members held is not all its own, or was not all seen */
+    uint32_t seen;        /* how many looks found them with memory */
+    struct steady steady; /* the most of them on one GPU, as looks found it */
     struct history_held {
         uint64_t bytes, free_bytes, total_bytes;
     } held[HISTORY_GPUS_MAX]; /* in the look of now */

@@ -30,7 +30,8 @@ int history_store_runs(struct history_store *store, const char *label, const cha
                        struct need_run *ret_runs)
 {
     sqlite3_stmt *statement = history_prepare(
-        store, "SELECT peak, room, total, starved FROM (SELECT peak, room, total, whole, ended,"
+        store, "SELECT peak, room, total, starved, steady FROM (SELECT peak, room, total, whole, "
+               "steady, ended,"
                " EXISTS (SELECT 1 FROM event WHERE kind = 7 AND at >= granted"
                " AND at <= lease.ended + 10000 AND text = lease.label) AS starved FROM lease"
                " WHERE label = ?1 AND user = ?2 AND peak IS NOT NULL AND ended IS NOT NULL)"
@@ -47,6 +48,7 @@ int history_store_runs(struct history_store *store, const char *label, const cha
             .room_bytes = history_column_bytes(statement, 1),
             .total_bytes = history_column_bytes(statement, 2),
             .whole = !sqlite3_column_int(statement, 3),
+            .steady_bytes = history_column_bytes(statement, 4),
         };
     }
     (void)sqlite3_finalize(statement);
@@ -55,9 +57,9 @@ int history_store_runs(struct history_store *store, const char *label, const cha
 
 int history_store_forget(struct history_store *store, const char *label, const char *user)
 {
-    sqlite3_stmt *statement =
-        history_prepare(store, "UPDATE lease SET peak = NULL, room = NULL, total = NULL, whole = 0"
-                               " WHERE label = ?1 AND user = ?2 AND peak IS NOT NULL");
+    sqlite3_stmt *statement = history_prepare(
+        store, "UPDATE lease SET peak = NULL, room = NULL, total = NULL, steady = NULL, whole = 0"
+               " WHERE label = ?1 AND user = ?2 AND peak IS NOT NULL");
     if (!statement) {
         return history_fail(store, store->failure);
     }

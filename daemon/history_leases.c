@@ -2,6 +2,7 @@
 /* Leases in history: what the desk tells of them becomes intervals and events. */
 #include "daemon/history_inner.h"
 
+#include "common/clock.h"
 #include "daemon/promises.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ static struct history_standing *add(struct history *history, const char *id)
                                                   .granted_ms = HISTORY_RUNNING,
                                                   .ended_ms = HISTORY_RUNNING,
                                                   .peak_bytes = VRAM_UNKNOWN,
+                                                  .steady_bytes = VRAM_UNKNOWN,
                                                   .room_bytes = VRAM_UNKNOWN,
                                                   .total_bytes = VRAM_UNKNOWN}};
     history_text(standing->row.id, sizeof(standing->row.id), id);
@@ -126,6 +128,7 @@ static void end(struct history *history, struct history_standing *standing, cons
     struct history_lease *row = &standing->row;
     row->ended_ms = history_wall_ms();
     row->whole = !standing->is_mixed && standing->seen >= SEEN_LEAST;
+    row->steady_bytes = steady_bytes(&standing->steady);
     history_text(row->why, sizeof(row->why), why);
     put_event(history, row, HISTORY_LEASE_ENDED, why);
     HISTORY_ADD(history_core_batch(history->core), leases, *row);
@@ -198,7 +201,7 @@ void history_lease_saw(struct daemon *daemon, const char *id, const struct vram_
     }
 }
 
-static void take_look(struct history_standing *standing)
+static void take_look(struct history_standing *standing, uint64_t at_ms)
 {
     struct history_lease *row = &standing->row;
     const struct history_held *most = &standing->held[0];
@@ -212,6 +215,7 @@ static void take_look(struct history_standing *standing)
         row->room_bytes = most->free_bytes + most->bytes;
     }
     row->total_bytes = most->total_bytes;
+    steady_look(&standing->steady, at_ms, most->bytes);
     if (row->peak_bytes == VRAM_UNKNOWN || most->bytes > row->peak_bytes) {
         row->peak_bytes = most->bytes;
     }
@@ -220,8 +224,9 @@ static void take_look(struct history_standing *standing)
 void history_leases_looked(struct daemon *daemon)
 {
     struct history *history = open_history(daemon);
+    uint64_t now_ms = clock_now_ns() / 1000000;
     for (size_t i = 0; history && i < history->standing_count; i++) {
-        take_look(&history->standing[i]);
+        take_look(&history->standing[i], now_ms);
     }
 }
 

@@ -52,14 +52,22 @@ static bool fills_card(const struct need_run *run)
            run->peak_bytes >= percent_of(run->total_bytes, CARD_PERCENT);
 }
 
+/* Of amounts that may be unknown. */
+static uint64_t more(uint64_t a, uint64_t b)
+{
+    return a == VRAM_UNKNOWN || (b != VRAM_UNKNOWN && b > a) ? b : a;
+}
+
 struct need need_of(const struct need_run *runs, size_t count)
 {
-    struct need need = {0};
+    struct need need = {.steady_bytes = VRAM_UNKNOWN};
     uint64_t most = 0;
     bool elastic = count > 0 && (fills_card(&runs[0]) || follows_room(runs, count));
     for (size_t i = 0; i < count; i++) {
         uint64_t bytes = asks_for(&runs[i]);
         need.runs += runs[i].whole;
+        need.steady_bytes =
+            more(need.steady_bytes, runs[i].whole ? runs[i].steady_bytes : VRAM_UNKNOWN);
         if (bytes > most) {
             most = bytes;
             need.peak_bytes = runs[i].peak_bytes;

@@ -2,6 +2,7 @@
 /* The routes /v1/needs (docs/api.md): what labels need, as their leases have taught it. */
 #include "daemon/promises_inner.h"
 
+#include "daemon/history_events.h"
 #include "daemon/history_inner.h"
 #include <errno.h>
 #include <stdio.h>
@@ -32,14 +33,15 @@ static struct history *open_for(struct daemon *daemon, struct http_request *requ
 }
 
 /* Whose labels are meant: who asks. False: it was answered. */
-static bool find_user(struct http_request *request, char user[METRICS_USER_MAX])
+static bool find_user(const struct daemon *daemon, struct http_request *request,
+                      char user[METRICS_USER_MAX])
 {
     const struct peer *peer;
     if (http_peer(request, &peer) < 0) {
         http_fail(request, 410, "gone", ESRCH, NULL, "who asked has ended");
         return false;
     }
-    view_user(peer->uid, user);
+    view_user(containers_user(daemon->containers, peer), user);
     return true;
 }
 
@@ -79,6 +81,7 @@ static void write_need(void *data, const char *label, const char *user)
     } else {
         json_null(json, "peak_bytes");
     }
+    history_write_bytes(json, "steady_bytes", need.steady_bytes);
     json_number(json, "runs", need.runs);
     json_text(json, "message", message);
     json_end_object(json);
@@ -90,7 +93,7 @@ void history_get_needs(struct daemon *daemon, struct http_request *request)
     const char *label = http_query(request, "label");
     struct buf buf = BUF_INIT;
     struct telling telling = {.history = open_for(daemon, request), .json = JSON_INIT(&buf)};
-    if (!telling.history || !find_user(request, user)) {
+    if (!telling.history || !find_user(daemon, request, user)) {
         return;
     }
     json_object(&telling.json, NULL);
@@ -124,7 +127,7 @@ void history_forget_need(struct daemon *daemon, struct http_request *request)
         return;
     }
     struct history *history = open_for(daemon, request);
-    if (!history || !find_user(request, user)) {
+    if (!history || !find_user(daemon, request, user)) {
         return;
     }
     history_store_wait(history->store, HISTORY_PATIENCE_MS);

@@ -60,6 +60,7 @@ void history_column_lease(sqlite3_stmt *statement, struct history_lease *lease)
         .room_bytes = history_column_bytes(statement, 11),
         .total_bytes = history_column_bytes(statement, 12),
         .whole = sqlite3_column_int(statement, 13) != 0,
+        .steady_bytes = history_column_bytes(statement, 14),
     };
     history_column_text(statement, 0, lease->id, sizeof(lease->id));
     history_column_text(statement, 1, lease->label, sizeof(lease->label));

@@ -98,6 +98,7 @@ struct history_lease {
     char why[HISTORY_NAME_MAX]; /* it ended */
     uint64_t
         peak_bytes; /* the most that its members held at once on one GPU; unknown: never seen */
+    uint64_t steady_bytes; /* the median of its last half, of what peak_bytes is the most of */
     uint64_t room_bytes, total_bytes; /* of that GPU: what it could have taken when it began; all */
     bool whole; /* it was watched from its grant to its end: what it needs can be learned from it */
 };

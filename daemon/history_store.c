@@ -43,7 +43,7 @@ static const char schema[] =
     " PRIMARY KEY(process, at)) WITHOUT ROWID;"
     "CREATE TABLE lease(id TEXT PRIMARY KEY, label TEXT, user TEXT, pid INTEGER, size INTEGER,"
     " gpus TEXT, asked INTEGER, granted INTEGER, ended INTEGER, why TEXT, peak INTEGER,"
-    " room INTEGER, total INTEGER, whole INTEGER) WITHOUT ROWID;"
+    " room INTEGER, total INTEGER, whole INTEGER, steady INTEGER) WITHOUT ROWID;"
     "CREATE INDEX lease_asked ON lease(asked);"
     "CREATE INDEX lease_label ON lease(label);"
     "CREATE TABLE event(id INTEGER PRIMARY KEY, at INTEGER, kind INTEGER, gpu INTEGER,"
@@ -62,6 +62,7 @@ static const char *const upgrades[HISTORY_SCHEMA] = {
           "ALTER TABLE lease ADD COLUMN room INTEGER;"
           "ALTER TABLE lease ADD COLUMN total INTEGER;"
           "ALTER TABLE lease ADD COLUMN whole INTEGER;"
+          "ALTER TABLE lease ADD COLUMN steady INTEGER;"
           "CREATE INDEX lease_label ON lease(label);",
 };
 

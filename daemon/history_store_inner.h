@@ -64,7 +64,8 @@ void history_column_text(sqlite3_stmt *statement, int at, char *text, size_t siz
     "early"
 #define HISTORY_PROCESS_COUNT 15
 #define HISTORY_LEASE_COLUMNS                                                                      \
-    "id, label, user, pid, size, gpus, asked, granted, ended, why, peak, room, total, whole"
+    "id, label, user, pid, size, gpus, asked, granted, ended, why, peak, room, total, whole, "     \
+    "steady"
 void history_column_process(sqlite3_stmt *statement, struct history_process *process);
 void history_column_lease(sqlite3_stmt *statement, struct history_lease *lease);
 

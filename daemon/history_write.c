@@ -331,6 +331,7 @@ static int write_leases(struct history_store *store, sqlite3_stmt *to,
         history_bind_bytes(to, 12, lease->room_bytes);
         history_bind_bytes(to, 13, lease->total_bytes);
         (void)sqlite3_bind_int(to, 14, lease->whole);
+        history_bind_bytes(to, 15, lease->steady_bytes);
         r = put(store, to);
     }
     return r;
@@ -415,7 +416,7 @@ static const struct {
                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"},
     {write_steps, "INSERT OR REPLACE INTO step VALUES(?1, ?2, ?3)"},
     {write_leases, "INSERT OR REPLACE INTO lease(" HISTORY_LEASE_COLUMNS ")"
-                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"},
+                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"},
     {write_events, "INSERT INTO event(at, kind, gpu, pid, bytes, name, user, lease, text)"
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"},
 };

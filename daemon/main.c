@@ -161,6 +161,7 @@ static void on_hangup(evutil_socket_t number, short what, void *data)
     }
     config_done(&daemon->config);
     take_config(program, &config);
+    containers_configure(daemon->containers, config.container_user_label);
     log_line(LOG_LINE_NOTICE, "the configuration was read again");
     listener_reload(daemon);
     if (daemon->promises) {
@@ -231,13 +232,15 @@ static int make_parts(struct program *program)
     struct daemon *daemon = &program->daemon;
     struct collector_options collector = {.driver = daemon->options.driver,
                                           .call_timeout_ns = daemon->options.call_timeout_ns};
-    if (!(daemon->base = event_base_new()) || figures_init(daemon) < 0 ||
+    if (!(daemon->base = event_base_new()) || !(daemon->containers = containers_new("")) ||
+        figures_init(daemon) < 0 ||
         !(daemon->collector = collector_new(daemon->base, &collector, figures_sampled, daemon)) ||
         !(daemon->http =
               http_server_new(daemon->base, connections_max(), listener_handle_local, daemon))) {
         return -ENOMEM;
     }
     http_server_count(daemon->http, &daemon->http_counts);
+    containers_configure(daemon->containers, daemon->config.container_user_label);
     program->on_term = evsignal_new(daemon->base, SIGTERM, on_signal, program);
     program->on_int = evsignal_new(daemon->base, SIGINT, on_signal, program);
     program->on_hup = evsignal_new(daemon->base, SIGHUP, on_hangup, program);
@@ -289,6 +292,7 @@ static void free_parts(struct program *program)
     promises_close(daemon);
     figures_done(daemon);
     daemon->collector = collector_free(daemon->collector);
+    daemon->containers = containers_free(daemon->containers);
     daemon->grantor = grantor_free(daemon->grantor);
     daemon->place = place_leave(daemon->place);
     struct event *events[] = {program->on_term, program->on_int, program->on_hup,

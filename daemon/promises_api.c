@@ -152,7 +152,7 @@ static void queue(struct promises *promises, struct http_request *request, struc
                   struct owner_process *owner)
 {
     deal->owner = deal->request.owner = owner->key;
-    deal->request.user = deal->uid;
+    deal->request.user = deal->user;
     deal->asked_ns = clock_now_ns();
     int r = enter(promises, deal, owner);
     if (r < 0) {
@@ -197,9 +197,9 @@ static bool may_wait(const struct promises *promises, struct http_request *reque
                      const struct deal *deal)
 {
     char user[METRICS_USER_MAX];
-    view_user(deal->uid, user);
-    uint32_t most = config_limits_for(&promises->daemon->config, deal->uid, user).waiters;
-    if (!deal->request.waits || ledger_tally_of(promises->ledger, deal->uid).waiters < most) {
+    view_user(deal->user, user);
+    uint32_t most = config_limits_for(&promises->daemon->config, deal->user, user).waiters;
+    if (!deal->request.waits || ledger_tally_of(promises->ledger, deal->user).waiters < most) {
         return true;
     }
     http_fail(request, 429, "too_many", EAGAIN, "/etc/vram.conf has the limits",
@@ -231,6 +231,7 @@ static void ask(struct promises *promises, struct http_request *request, const j
         return;
     }
     deal->uid = peer->uid;
+    deal->user = containers_user(promises->daemon->containers, peer);
     deal->asker = peer->pid;
     deal->since_ns = date_now_ns();
     struct owner_process *owner = NULL;
@@ -313,6 +314,7 @@ static void grow(struct promises *promises, struct http_request *request, const 
     deal->asked_ns = clock_now_ns();
     deal->owner = lease->owner;
     deal->uid = lease->uid;
+    deal->user = lease->user;
     memcpy(deal->grows, lease->id, sizeof(deal->grows));
     deal->request.size_bytes = more_bytes;
     deal->request.gpu_count = (uint32_t)view->gpu_count;
@@ -436,7 +438,7 @@ void promises_change(struct daemon *daemon, struct http_request *request)
 static void audit_end(const struct deal *deal, const struct peer *peer)
 {
     char user[METRICS_USER_MAX], by[METRICS_USER_MAX];
-    view_user(deal->uid, user);
+    view_user(deal->user, user);
     view_user(peer->uid, by);
     log_line(LOG_LINE_NOTICE, "%s %s of %s%s%s%s was ended by %s, process %ld",
              deal->kind == DEAL_HELD ? "lease" : "request", deal->id, user,

@@ -62,7 +62,8 @@ int ceilings_list(const struct promises *promises, const struct vram_snapshot *s
 /* ---- Who stands for them --------------------------------------------------------------------- */
 
 /* By what does not change while a process lives. */
-uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uid_t uid)
+uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uint64_t start_time,
+                             uid_t uid)
 {
     const struct config *config = &promises->daemon->config;
     char cgroups[CGROUPS_MAX], user[METRICS_USER_MAX];
@@ -70,7 +71,9 @@ uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uid_t u
     if (!config->ceiling_count || pid <= 0) {
         return 0;
     }
-    view_user(uid, user);
+    const struct account *account =
+        containers_account(promises->daemon->containers, pid, start_time);
+    view_user(account ? account->number : uid, user);
     const struct match_process known = {
         .user = user,
         .cgroups = process_cgroup("", pid, cgroups, sizeof(cgroups)) < 0 ? NULL : cgroups,
@@ -100,7 +103,8 @@ uint64_t ceilings_of_owner(const struct promises *promises, uint64_t key)
     if (!promises->daemon->config.ceiling_count || !owner) {
         return 0;
     }
-    uint64_t found = owner->ended ? 0 : ceilings_of_process(promises, owner->pid, owner->uid);
+    uint64_t found =
+        owner->ended ? 0 : ceilings_of_process(promises, owner->pid, owner->start_time, owner->uid);
     for (size_t i = 0; i < deals_count(promises->deals); i++) {
         const struct deal *deal = deals_at(promises->deals, i);
         found |= deal->owner == key ? ceilings_of_deal(promises, deal) : 0;

@@ -34,7 +34,8 @@ int promises_fill(void *data, const struct peer *peer, const struct vram_snapsho
     int r = make_figure_room(promises, count);
     bool known = grantor_is_ours(promises->daemon->grantor) && !promises->trouble;
     uint64_t holder = peer ? promises_holder_of(promises, peer->pid, peer->start_time) : 0;
-    uint64_t under = peer ? ceilings_of_process(promises, peer->pid, peer->uid) : 0;
+    uint64_t under =
+        peer ? ceilings_of_process(promises, peer->pid, peer->start_time, peer->uid) : 0;
     for (size_t i = 0; r == 0 && i < count; i++) {
         const char *uuid = vram_snapshot_gpu(snapshot, i)->uuid;
         bool told = known && uuid;

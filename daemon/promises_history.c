@@ -9,7 +9,7 @@ static struct history_deal deal_of(const struct promises *promises, const struct
                                    char user[METRICS_USER_MAX])
 {
     const struct owner_process *owner = owners_find(promises->owners, deal->owner);
-    view_user(deal->uid, user);
+    view_user(deal->user, user);
     return (struct history_deal){
         .id = deal->id,
         .label = deal->label,

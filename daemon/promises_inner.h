@@ -71,7 +71,8 @@ uint32_t ceilings_number(const struct promises *promises, const struct vram_gpu 
 MUST_CHECK int ceilings_list(const struct promises *promises, const struct vram_snapshot *snapshot,
                              struct ledger_ceiling **ret_list, size_t *ret_count);
 /* Those that a process is under whether or not it holds memory: bit 0 is number 1. */
-uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uid_t uid);
+uint64_t ceilings_of_process(const struct promises *promises, pid_t pid, uint64_t start_time,
+                             uid_t uid);
 /* The same of an owner, and of what it has attached to its leases. */
 uint64_t ceilings_of_owner(const struct promises *promises, uint64_t key);
 /* Tells the ledger which of them an owner's leases stand for. */
@@ -159,7 +160,7 @@ void promises_tell_held(struct promises *promises, const struct vram_snapshot *s
 char *view_verdict(const struct promises *promises, uint32_t verdict, const struct deal *deal,
                    const struct ledger_lease *lease, const struct ledger_sum *sum);
 char *view_leases(const struct promises *promises);
-/* The name of a user; the number where there is none. */
+/* The name of a user, or of who a container's label names; the number where there is none. */
 void view_user(uid_t uid, char name[METRICS_USER_MAX]);
 /* CLOCK_MONOTONIC as a date, in nanoseconds since 1970: as of now. */
 uint64_t view_date_of(uint64_t monotonic_ns);

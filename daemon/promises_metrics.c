@@ -49,7 +49,7 @@ static void add_lease(struct metrics_leases *into, const struct deal *deal,
             .held_bytes = lease->gpus[i].held_bytes,
             .outstanding_bytes = lease->gpus[i].outstanding_bytes,
         };
-        view_user(deal->uid, share->user);
+        view_user(deal->user, share->user);
     }
 }
 

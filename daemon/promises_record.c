@@ -87,6 +87,11 @@ static void write_deal(struct json *json, const struct promises *promises, const
     write_process(json, promises, "owner", deal->owner);
     json_number(json, "asker", (uint64_t)deal->asker);
     json_number(json, "uid", deal->uid);
+    if (deal->user != deal->uid) {
+        char user[METRICS_USER_MAX];
+        view_user(deal->user, user);
+        json_text(json, "user", user);
+    }
     json_text(json, "label", deal->label);
     json_number(json, "since", deal->since_ns);
     json_array(json, "attached");

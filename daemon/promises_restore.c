@@ -206,6 +206,14 @@ static void apply_bases(const struct restoration *restoration, const json_t *own
     }
 }
 
+/* Under whom it is counted: a name where a container's label named it. */
+static uint32_t user_of(const json_t *record, uid_t uid)
+{
+    const char *name = json_string_value(json_object_get(record, "user"));
+    const struct account *account = name && account_is_name(name) ? account_named(name) : NULL;
+    return account ? account->number : uid;
+}
+
 static int restore_deal(struct promises *promises, struct past_deal *past,
                         struct owner_process **ret_owner)
 {
@@ -222,6 +230,7 @@ static int restore_deal(struct promises *promises, struct past_deal *past,
     deal->owner = (*ret_owner)->key;
     deal->asker = (pid_t)number_of(record, "asker", &bad);
     deal->uid = (uid_t)number_of(record, "uid", &bad);
+    deal->user = user_of(record, deal->uid);
     deal->since_ns = number_of(record, "since", &bad);
     (void)text_copy(deal->label, sizeof(deal->label), text_of(record, "label", &bad));
     json_array_foreach(json_object_get(record, "attached"), i, value)
@@ -253,7 +262,7 @@ static int restore_lease(struct restoration *restoration, struct past_deal *past
         .id = past->deal->id,
         .owner = owner->key,
         .holder = outer ? outer->key : 0,
-        .user = past->deal->uid,
+        .user = past->deal->user,
         .size_bytes = number_of(record, "size", &bad),
         .until_ns = limit_of(record, "until", &bad),
         .filled = json_is_true(json_object_get(record, "filled")),
@@ -282,7 +291,7 @@ static int restore_wait(struct promises *promises, struct past_deal *past,
     size_t i;
     json_t *value;
     request->owner = owner->key;
-    request->user = deal->uid;
+    request->user = deal->user;
     request->size_bytes = number_of(record, "size", &bad);
     request->gpu_count = (uint32_t)number_of(record, "count", &bad);
     request->margin_bytes = limit_of(record, "margin", &bad);

@@ -51,6 +51,11 @@ void view_user(uid_t uid, char name[METRICS_USER_MAX])
         char name[METRICS_USER_MAX];
     } users[USERS_KEPT], *kept;
     uint64_t now_ns = clock_now_ns();
+    const struct account *account = account_numbered(uid);
+    if (account) {
+        (void)text_copy(name, METRICS_USER_MAX, account->name);
+        return;
+    }
     kept = &users[uid % USERS_KEPT];
     if (kept->uid != uid || now_ns >= kept->until_ns) {
         char room[1024];
@@ -67,10 +72,10 @@ void view_user(uid_t uid, char name[METRICS_USER_MAX])
     (void)text_copy(name, METRICS_USER_MAX, kept->name);
 }
 
-static void write_user(struct json *json, uid_t uid)
+static void write_user(struct json *json, uint32_t user)
 {
     char name[METRICS_USER_MAX];
-    view_user(uid, name);
+    view_user(user, name);
     json_text(json, "user", name);
 }
 
@@ -120,7 +125,7 @@ static void write_lease(struct json *json, const char *key, const struct promise
     json_object(json, key);
     json_text(json, "id", lease->id);
     json_number(json, "owner_pid", owner ? (uint64_t)owner->pid : 0);
-    write_user(json, deal->uid);
+    write_user(json, deal->user);
     json_text(json, "label", deal->label[0] ? deal->label : NULL);
     json_array(json, "gpus");
     for (size_t i = 0; i < lease->gpu_count; i++) {
@@ -161,7 +166,7 @@ static void write_waiter(struct json *json, const struct promises *promises,
     json_number(json, "position", waiter->position);
     json_text(json, "id", waiter->id);
     json_number(json, "pid", (uint64_t)deal->asker);
-    write_user(json, deal->uid);
+    write_user(json, deal->user);
     json_text(json, "label", deal->label[0] ? deal->label : NULL);
     json_number(json, "gpu_count", waiter->gpu_count);
     json_number(json, "size_bytes", waiter->size_bytes);
@@ -344,7 +349,7 @@ static void say_verdict(const struct promises *promises, uint32_t verdict, const
     (void)snprintf(message, size, "%s", texts[verdict]);
     if (verdict == LEDGER_WILL_NEVER && is_limit) {
         char limit[DEAL_WAITS_FOR_MAX];
-        promises_say_limit(promises, deal->uid, limit, sizeof(limit));
+        promises_say_limit(promises, deal->user, limit, sizeof(limit));
         (void)snprintf(message, size, "it is more than its user may have: %s", limit);
     } else if (sum && verdict == LEDGER_WILL_NEVER) {
         say_never(promises, deal, sum, message, size);

@@ -17,7 +17,9 @@ static const struct dialect dialects[] = {
                             .work_path = "/queue"},
     [HOLDER_ASK_LLAMA_SWAP] = {.path = "/unload"},
     [HOLDER_ASK_LLAMA_SERVER] = {.list_path = "/models", .path = "/models/unload", .is_post = true},
-    [HOLDER_ASK_VLLM] = {.path = "/sleep?level=1", .is_post = true, .work_path = "/metrics"},
+    [HOLDER_ASK_VLLM] = {.path = "/sleep?level=1&mode=wait",
+                         .is_post = true,
+                         .work_path = "/metrics"},
 };
 
 const struct dialect *dialect_of(uint32_t ask)
@@ -47,19 +49,32 @@ static bool read_ollama(const json_t *from, struct model *to)
     return to->name && to->bytes > 0; /* on the CPU alone it holds nothing of ours */
 }
 
-/* llama-server's: {"data": [{"id": …, "status": {"value": "loaded"}}]} */
+/* llama-server's: {"data": [{"id": …, "status": {"value": "loaded"}}]}. Of one that sleeps (--sleep-idle-seconds) the
+ * weights are gone, its process with what the driver keeps for it is not. One that is being loaded is in use. */
 static bool read_llama_server(const json_t *from, struct model *to)
 {
     const char *status =
         json_string_value(json_object_get(json_object_get(from, "status"), "value"));
     *to = (struct model){json_string_value(json_object_get(from, "id")), "", UINT64_MAX};
-    return to->name && status && strcmp(status, "loaded") == 0;
+    return to->name && status && (strcmp(status, "loaded") == 0 || strcmp(status, "sleeping") == 0);
 }
 
-/* Dates of one program, of one time zone, whose order is that of their texts. */
+/* How long a date of RFC 3339 is up to its zone: "2026-01-31T12:00:05.57+01:00". */
+static size_t local_length(const char *date)
+{
+    size_t day = strcspn(date, "T");
+    return day + strcspn(date + day, "Z+-");
+}
+
+/* Dates of one program, of one time zone, whose order is that of their texts: a fraction has as many digits as it needs,
+ * so that what is the beginning of another is earlier. */
 static int compare(const void *a, const void *b)
 {
-    return strcmp(((const struct model *)a)->expires, ((const struct model *)b)->expires);
+    const char *left = ((const struct model *)a)->expires,
+               *right = ((const struct model *)b)->expires;
+    size_t left_length = local_length(left), right_length = local_length(right);
+    int order = strncmp(left, right, left_length < right_length ? left_length : right_length);
+    return order ? order : (left_length > right_length) - (left_length < right_length);
 }
 
 static void choose(const struct model *models, size_t count, uint64_t wanted_bytes,

@@ -303,11 +303,14 @@ struct vram_promises {
     void *data;
     const uint64_t *ceiling_bytes;
     const bool *drained;
+    const char *(*user)(void *data, size_t gpu,
+                        size_t process); /**< whose it counts as; NULL: as it was */
 };
 
 #define VRAM_PROMISES_INIT                                                                         \
     {                                                                                              \
-        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL, NULL, NULL    \
+        sizeof(struct vram_promises), NULL, NULL, VRAM_UNKNOWN, 0, NULL, NULL, NULL, NULL, NULL,   \
+            NULL                                                                                   \
     }
 
 /**

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/proc_text.h"
 
-#include <ctype.h>
+#include "common/container_id.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define START_TIME_FIELD 22
-#define CONTAINER_DIGITS 64
 
 /* Reads a number that stands alone, with nothing else in its field. */
 static int parse_number(const char *text, uint64_t *ret_number)
@@ -87,25 +86,13 @@ static void copy(char *to, size_t size, const char *from, size_t length)
     }
 }
 
-/* "docker-<id>.scope", "cri-containerd-<id>.scope", "libpod-<id>", "<id>", and, where containerd and the
- * kubelet differ over who makes cgroups, "kubepods-….slice:cri-containerd:<id>". */
 static bool take_container_id(const char *part, size_t length, char *container)
 {
-    for (size_t i = 0; i + CONTAINER_DIGITS <= length; i++) {
-        size_t digits = 0;
-        while (digits < CONTAINER_DIGITS && isxdigit((unsigned char)part[i + digits])) {
-            digits++;
-        }
-        bool starts = i == 0 || part[i - 1] == '-' || part[i - 1] == ':';
-        const char *rest = part + i + digits;
-        size_t rest_length = length - i - digits;
-        bool ends = rest_length == 0 || (rest_length == 6 && memcmp(rest, ".scope", 6) == 0);
-        if (digits == CONTAINER_DIGITS && starts && ends) {
-            copy(container, PROC_CONTAINER_MAX, part + i, digits);
-            return true;
-        }
+    const char *id = container_id_in(part, length);
+    if (id) {
+        copy(container, PROC_CONTAINER_MAX, id, CONTAINER_ID_DIGITS);
     }
-    return false;
+    return id != NULL;
 }
 
 static bool take_lxc_name(const char *part, size_t length, char *container)

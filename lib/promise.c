@@ -42,6 +42,8 @@ static int promise_process(struct snapshot_feed *feed, size_t position,
     if (promises->lease) {
         ret_process->lease = promises->lease(promises->data, p->gpu, position);
     }
+    const char *user = promises->user ? promises->user(promises->data, p->gpu, position) : NULL;
+    ret_process->user = user ? user : ret_process->user;
     if (promises->hide_command && promises->hide_command(promises->data, p->gpu, position)) {
         ret_process->command = NULL;
     }

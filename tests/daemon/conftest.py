@@ -6,6 +6,7 @@ VRAM_BUILD names the build's directory (default: build/).
 import http.client
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -220,3 +221,31 @@ def crowd(daemon):
     made = Crowd(daemon)
     yield made
     made.end()
+
+
+@pytest.fixture
+def cgroup():
+    """Cgroups of the test's own, as service managers and container engines make them."""
+    root = next((Path(path) for path in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
+                 if Path(path, "cgroup.procs").exists()), None)
+    made = []
+
+    def make(name):
+        path = root / f"vram-test-{secrets.token_hex(4)}" if root else None
+        try:
+            path.mkdir()
+            made.append(path)
+            (path / name).mkdir()
+            made.append(path / name)
+        except (AttributeError, OSError) as error:
+            pytest.skip(f"cgroups cannot be made here: {error}")
+        return path / name, f"/{path.name}/{name}"
+    yield make
+    for path in reversed(made):
+        def empty():
+            try:
+                path.rmdir()
+            except OSError:
+                return False  # a process that was killed is on its way out
+            return True
+        eventually(empty, f"{path} is empty")

@@ -100,53 +100,89 @@ class Holder:
 
 
 class Ollama(Holder):
+    """Ollama v0.33.0-rc2: api/types.go (ProcessModelResponse, GenerateResponse), server/routes.go (PsHandler: who stays
+    longest comes first; GenerateHandler: without a prompt and with keep_alive 0 it unloads before it looks what the model
+    can do, so models of embeddings go the same way). So since v0.5.0."""
+
     def answer(self, method, path, body):
         if (method, path) == ("GET", "/api/ps"):
-            models = [{"name": name, "model": name, "size_vram": int(size[:-1]) << 30,
-                       "expires_at": f"2026-01-31T12:00:{i:02}Z"} for i, (name, (_, size)) in enumerate(self.models.items())]
-            return 200, json.dumps({"models": models})
+            models = [{"name": name, "model": name, "size": int(size[:-1]) << 30, "digest": "0123456789ab",
+                       "details": {"format": "gguf", "family": "llama", "families": ["llama"]},
+                       "expires_at": f"2026-01-31T12:00:{i:02}.5+01:00", "size_vram": int(size[:-1]) << 30,
+                       "context_length": 4096} for i, (name, (_, size)) in enumerate(self.models.items())]
+            return 200, json.dumps({"models": models[::-1]})
         if (method, path) == ("POST", "/api/generate"):
             asked = json.loads(body)
             assert asked["keep_alive"] == 0 and "prompt" not in asked
-            return self.free(asked["model"]), '{"done":true,"done_reason":"unload"}'
-        return 404, "{}"
+            if asked["model"] not in self.models:
+                return 404, json.dumps({"error": f"model '{asked['model']}' not found"})
+            return self.free(asked["model"]), json.dumps({
+                "model": asked["model"], "created_at": "2026-01-31T12:00:00Z", "response": "", "done": True,
+                "done_reason": "unload"})
+        return 404, "404 page not found"
 
 
 class ComfyUI(Holder):
+    """ComfyUI, server.py at 005f3ba4aefa (/queue, /free) and main.py of the same time (prompt_worker): /free answers
+    nothing, at once; its worker unloads afterwards, when it has no prompt to work on."""
+
     def answer(self, method, path, body):
         if (method, path) == ("GET", "/queue"):
-            return 200, json.dumps({"queue_running": [[0, "id", {}]] if self.busy else [], "queue_pending": []})
+            running = [[0, "0a1b", {"1": {"class_type": "KSampler", "inputs": {}}}, {"client_id": "c"}, ["1"]]]
+            return 200, json.dumps({"queue_running": running if self.busy else [], "queue_pending": []})
         if (method, path) == ("POST", "/free"):
             assert json.loads(body) == {"unload_models": True, "free_memory": True}
             return max([self.free(model) for model in list(self.models)], default=200), ""
-        return 404, ""
+        return 404, "404: Not Found"
 
 
 class LlamaSwap(Holder):
+    """llama-swap v250: internal/server/server.go, api.go (handleUnload: it answers when all have stopped). So since v100."""
+
     def answer(self, method, path, body):
         if (method, path) == ("GET", "/unload"):
             return max([self.free(model) for model in list(self.models)], default=200), "OK"
-        return 404, ""
+        return 404, "404 page not found"
 
 
 class LlamaServer(Holder):
-    """As a router."""
+    """llama.cpp's as a router: tools/server/server-models.cpp at 00dd0816129a (get_router_models,
+    post_router_models_unload: it answers before the model's process has ended)."""
+
+    @staticmethod
+    def told(name, **status):
+        return {"id": name, "aliases": [], "tags": [], "object": "model", "owned_by": "llamacpp", "created": 1767182400,
+                "status": {**status, "args": ["llama-server", "--alias", name]}, "source": "models_dir"}
 
     def answer(self, method, path, body):
         if (method, path) == ("GET", "/models"):
-            data = [{"id": name, "status": {"value": "loaded"}} for name in self.models]
-            return 200, json.dumps({"data": data + [{"id": "another", "status": {"value": "unloaded"}}]})
+            data = [self.told(name, value="loaded") for name in self.models]
+            data.append(self.told("another", value="unloaded", exit_code=1, failed=True))
+            return 200, json.dumps({"data": data, "object": "list"})
         if (method, path) == ("POST", "/models/unload"):
-            return self.free(json.loads(body)["model"]), '{"success":true}'
-        return 404, ""
+            model = json.loads(body)["model"]
+            if model not in self.models:
+                return 400, json.dumps({"error": {"code": 400, "message": "model is not running",
+                                                  "type": "invalid_request_error"}})
+            return self.free(model), '{"success":true}'
+        return 404, '{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}'
 
 
 class VLLM(Holder):
+    """vLLM: vllm/entrypoints/serve/dev/sleep/api_router.py at e7a47b821ef4 (sleep), vllm/v1/metrics/loggers.py (two of the
+    gauges that there are, one of each engine)."""
+
     def answer(self, method, path, body):
         if (method, path) == ("GET", "/metrics"):
-            return 200, ("# TYPE vllm:num_requests_running gauge\n"
-                         f'vllm:num_requests_running{{engine="0",model_name="m"}} {1.0 if self.busy else 0.0}\n'
-                         'vllm:num_requests_waiting{engine="0",model_name="m"} 0.0\n')
-        if (method, path) == ("POST", "/sleep?level=1"):
+            of = '{engine="0",model_name="m"'
+            return 200, ("# HELP vllm:num_requests_running Number of requests in model execution batches.\n"
+                         "# TYPE vllm:num_requests_running gauge\n"
+                         f"vllm:num_requests_running{of}}} {1.0 if self.busy else 0.0}\n"
+                         "# HELP vllm:num_requests_waiting Number of requests waiting to be processed.\n"
+                         "# TYPE vllm:num_requests_waiting gauge\n"
+                         f"vllm:num_requests_waiting{of}}} 0.0\n"
+                         "# TYPE vllm:num_requests_waiting_by_reason gauge\n"
+                         f'vllm:num_requests_waiting_by_reason{of},reason="capacity"}} 0.0\n')
+        if (method, path) == ("POST", "/sleep?level=1&mode=wait"):
             return max([self.free(model) for model in list(self.models)], default=200), ""
-        return 404, ""
+        return 404, '{"detail":"Not Found"}'

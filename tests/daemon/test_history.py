@@ -143,7 +143,7 @@ def test_history__a_file_of_the_first_version_is_taken_over(past):
     past.daemon.stop()
     with sqlite3.connect(past.file) as file:
         file.execute("DROP INDEX lease_label")
-        for column in ("peak", "room", "total", "whole"):
+        for column in ("peak", "room", "total", "whole", "steady"):
             file.execute(f"ALTER TABLE lease DROP COLUMN {column}")
         file.execute("ALTER TABLE gpu DROP COLUMN mig")
         file.execute("PRAGMA user_version = 1")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Whose memory fills a lease: descendants, what was attached, and those who inherit when the owner is gone."""
 import os
-import secrets
 from pathlib import Path
 
 import pytest
@@ -75,34 +74,6 @@ def test_attach__by_the_environment(daemon, crowd):
     start_now(crowd, other)
     start_now(crowd, stranger)
     assert held(daemon) == {lease["id"]: 4 * GIB}
-
-
-@pytest.fixture
-def cgroup():
-    """Cgroups of the test's own, as service managers and container engines make them."""
-    root = next((Path(path) for path in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
-                 if Path(path, "cgroup.procs").exists()), None)
-    made = []
-
-    def make(name):
-        path = root / f"vram-test-{secrets.token_hex(4)}" if root else None
-        try:
-            path.mkdir()
-            made.append(path)
-            (path / name).mkdir()
-            made.append(path / name)
-        except (AttributeError, OSError) as error:
-            pytest.skip(f"cgroups cannot be made here: {error}")
-        return path / name, f"/{path.name}/{name}"
-    yield make
-    for path in reversed(made):
-        def empty():
-            try:
-                path.rmdir()
-            except OSError:
-                return False  # a process that was killed is on its way out
-            return True
-        eventually(empty, f"{path} is empty")
 
 
 CONTAINER = "c0ffee" * 10 + "beef"

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What programs need, learned from their runs: `vram run auto`, `vram needs`."""
+import os
 import re
+import signal
 import sqlite3
+import time
 
 import pytest
 from conftest import DEADLINE, VRAM, VRAM_SIM
@@ -53,7 +56,32 @@ def test_needs__the_second_run_needs_no_size(learning):
     need = learning.need()
     assert need["runs"] == 2 and need["need_bytes"] == pytest.approx(6 * GIB * 1.03, abs=100)
     shown = learning.daemon.vram("needs").stdout
-    assert re.search(r"^job +\S+ +2 +6\.0 GiB +6\.2 GiB$", shown, re.M), shown
+    assert re.search(r"^job +\S+ +2 +6\.0 GiB +6\.0 GiB +6\.2 GiB$", shown, re.M), shown
+
+
+def test_needs__what_it_holds_once_it_has_started_is_told_apart(learning):
+    """A run that has 2 GiB more at its start, as one that compiles or loads; it lasts twice as long afterwards."""
+    process = learning.crowd.run("8G", "sh", "-c", f"{VRAM_SIM} hold 2G & echo $!; {VRAM_SIM} hold 4G; wait",
+                                 options=["--label", "job"])
+    lines = sorted(process.stdout.readline() for _ in range(3))
+    assert sum(line.startswith("holding ") for line in lines) == 2, lines
+    began = time.monotonic()
+    for _ in range(3):
+        leases(learning.daemon)
+    os.kill(int(lines[0]), signal.SIGKILL)
+    when(learning.daemon, lambda listed: listed["leases"][0]["held_bytes"] == 4 * GIB, "it has started")
+    started = time.monotonic()
+    while time.monotonic() < started + 2 * (started - began) + 0.1:  # which goes by the clock
+        leases(learning.daemon)
+    learning.crowd.end()
+    when(learning.daemon, lambda listed: not listed["leases"], "it has ended")
+    need = learning.need()
+    assert (need["peak_bytes"], need["steady_bytes"]) == (6 * GIB, 4 * GIB)
+    assert need["need_bytes"] == pytest.approx(6 * GIB * 1.15, abs=100)  # what it asks for has to do for its start
+    shown = learning.daemon.vram("needs").stdout
+    assert re.search(r"PEAK +STEADY +NEEDS", shown) and re.search(r"6\.0 GiB +4\.0 GiB +6\.9 GiB$", shown, re.M), shown
+    learning.daemon.vram("needs", "--forget", "job")
+    assert learning.need()["steady_bytes"] is None
 
 
 def test_needs__the_label_may_be_the_commands_own(learning):
@@ -172,7 +200,7 @@ def test_store__a_file_of_the_second_version_is_taken_over(learning):
     learning.daemon.stop()
     with sqlite3.connect(learning.file) as db:
         db.execute("DROP INDEX lease_label")
-        for column in ("peak", "room", "total", "whole"):
+        for column in ("peak", "room", "total", "whole", "steady"):
             db.execute(f"ALTER TABLE lease DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 2")
     db.close()

@@ -127,7 +127,7 @@ def crowd_of():
     (ComfyUI, "comfyui", ["GET /queue", "POST /free"]),
     (LlamaSwap, "llama-swap", ["GET /unload"]),
     (LlamaServer, "llama-server", ["GET /models", "POST /models/unload"]),
-    (VLLM, "vllm", ["GET /metrics", "POST /sleep?level=1"]),
+    (VLLM, "vllm", ["GET /metrics", "POST /sleep?level=1&mode=wait"]),
 ])
 def test_ask__in_its_own_language(room, kind, name, asks):
     holder = room.holder(kind, name, {"model": "14G"})

@@ -78,7 +78,7 @@ def test_the_settings_and_their_defaults_are_told():
     text = rendered(WRITTEN / "vram.conf.5")
     example = (ROOT / "packaging/vram.conf").read_text()
     settings = re.findall(r"^;(\w+) = ?(.*)$", example.split(";[gpu", 1)[0], re.M)
-    assert len(settings) == 16
+    assert len(settings) == 17
     for name, value in settings:
         told = re.search(rf" {name} .*?Default: (\S+)\. ", text)
         assert told and told.group(1) == (value or "none"), name

@@ -73,6 +73,7 @@ static void test_config__says_everything(void **state)
                                   "max_leases = 65536\r\n"
                                   "listen = [::1]:9464\ntoken_file = /etc/vram.token\n"
                                   "public_host = gpu-box gpu.example.org\n"
+                                  "container_user_label = org.example.user\n"
                                   "linger = 250ms\n"
                                   "history = on\n"
                                   "history_max = 1G");
@@ -85,6 +86,7 @@ static void test_config__says_everything(void **state)
     assert_string_equal(config.listen, "[::1]:9464");
     assert_string_equal(config.token_file, "/etc/vram.token");
     assert_string_equal(config.public_host, "gpu-box gpu.example.org");
+    assert_string_equal(config.container_user_label, "org.example.user");
     assert_int_equal(config.linger_ns, SECOND / 4);
     assert_int_equal(config.history, CONFIG_HISTORY_ON);
     assert_int_equal(config.history_max_bytes, GIB);
@@ -292,6 +294,8 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
         {"[daemon]\nlisten = 127.0.0.1:65536", "x.conf:2: listen cannot be"},
         {"[daemon]\ntoken_file = token",
          "x.conf:2: token_file cannot be 'token': it is an absolute"},
+        {"[daemon]\ncontainer_user_label = a b",
+         "x.conf:2: container_user_label cannot be 'a b': it is a label's name such as vram.user"},
         {"[daemon]\npublic_host = a/b", "x.conf:2: public_host cannot be 'a/b'"},
         {"[daemon]\nmax_leases = 1e3", "x.conf:2: max_leases cannot be '1e3'"},
         {"[daemon]\nlinger = soon",

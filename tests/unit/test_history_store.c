@@ -448,7 +448,8 @@ static void test_store__a_full_disk_refuses_and_recovers(void **state)
 #define WITHOUT_3                                                                                  \
     "DROP INDEX lease_label;"                                                                      \
     "ALTER TABLE lease DROP COLUMN peak; ALTER TABLE lease DROP COLUMN room;"                      \
-    "ALTER TABLE lease DROP COLUMN total; ALTER TABLE lease DROP COLUMN whole;"
+    "ALTER TABLE lease DROP COLUMN total; ALTER TABLE lease DROP COLUMN whole;"                    \
+    "ALTER TABLE lease DROP COLUMN steady;"
 #define WITHOUT_2 "ALTER TABLE gpu DROP COLUMN mig;"
 
 static void keep_lease(void *data, const struct history_lease *lease)
@@ -463,6 +464,7 @@ static void add_lease(struct scene *scene, const char *id, uint64_t peak)
                                   .granted_ms = START_MS,
                                   .ended_ms = START_MS + 1000,
                                   .peak_bytes = peak,
+                                  .steady_bytes = peak - GIB,
                                   .room_bytes = 20 * GIB,
                                   .total_bytes = 24 * GIB,
                                   .whole = true};
@@ -489,11 +491,13 @@ static void check_upgrade(struct scene *scene, const char *before)
     assert_int_equal(history_store_leases(scene->store, &question, keep_lease, &lease), 0);
     assert_string_equal(lease.id, "old");
     assert_int_equal(lease.peak_bytes, VRAM_UNKNOWN);
+    assert_int_equal(lease.steady_bytes, VRAM_UNKNOWN);
     assert_false(lease.whole);
     add_lease(scene, "old", 5 * GIB);
     scene_write(scene, START_MS + 2000);
     assert_int_equal(history_store_leases(scene->store, &question, keep_lease, &lease), 0);
     assert_int_equal(lease.peak_bytes, 5 * GIB);
+    assert_int_equal(lease.steady_bytes, 4 * GIB);
     assert_true(lease.whole);
 }
 

@@ -199,15 +199,42 @@ static void test_dialect__ollama_unloads_what_is_next_to_go(void **state)
     free(body);
 }
 
-static void test_dialect__llama_server_unloads_what_is_loaded(void **state)
+/* Go leaves the zeros at a fraction's end away, and the point with them. */
+static void test_dialect__ollama_dates_with_and_without_a_fraction(void **state)
 {
     static const char answer[] =
-        "{\"data\": [{\"id\": \"a\", \"status\": {\"value\": \"loaded\"}}, {\"id\": \"b\"},"
-        "{\"id\": \"c\", \"status\": {\"value\": \"unloaded\"}}]}";
+        "{\"models\": ["
+        "{\"model\": \"3\", \"size_vram\": 1, \"expires_at\": \"2026-01-02T03:04:05.57Z\"},"
+        "{\"model\": \"2\", \"size_vram\": 1, \"expires_at\": \"2026-01-02T03:04:05.5Z\"},"
+        "{\"model\": \"4\", \"size_vram\": 1, \"expires_at\": \"2318-04-12T23:47:16Z\"},"
+        "{\"model\": \"1\", \"size_vram\": 1, \"expires_at\": \"2026-01-02T03:04:05Z\"}]}";
+    struct dialect_models models;
+    (void)state;
+    assert_int_equal(dialect_models(HOLDER_ASK_OLLAMA, answer, UINT64_MAX, &models), 0);
+    assert_int_equal(models.count, 4);
+    for (size_t i = 0; i < models.count; i++) {
+        assert_int_equal(models.names[i][0], '1' + (int)i);
+    }
+}
+
+/* Every word of server_model_status_to_string(): the process of one that sleeps is there still. */
+static void test_dialect__llama_server_unloads_what_has_a_process(void **state)
+{
+    static const char answer[] =
+        "{\"object\": \"list\", \"data\": ["
+        "{\"id\": \"a\", \"object\": \"model\", \"status\": {\"value\": \"loaded\", \"args\": []}},"
+        "{\"id\": \"b\", \"status\": {\"value\": \"sleeping\"}},"
+        "{\"id\": \"c\", \"status\": {\"value\": \"unloaded\", \"exit_code\": 1, \"failed\": "
+        "true}},"
+        "{\"id\": \"d\", \"status\": {\"value\": \"loading\"}},"
+        "{\"id\": \"e\", \"status\": {\"value\": \"downloading\"}},"
+        "{\"id\": \"f\", \"status\": {\"value\": \"downloaded\"}},"
+        "{\"id\": \"g\", \"status\": {\"value\": \"unknown\"}}, {\"id\": \"h\"}]}";
     struct dialect_models models;
     (void)state;
     assert_int_equal(dialect_models(HOLDER_ASK_LLAMA_SERVER, answer, UINT64_MAX, &models), 0);
-    assert_int_equal(models.count, 1);
+    assert_int_equal(models.count, 2);
+    assert_string_equal(models.names[1], "b");
     char *body = dialect_body(HOLDER_ASK_LLAMA_SERVER, models.names[0]);
     assert_string_equal(body, "{\"model\":\"a\"}");
     free(body);
@@ -230,6 +257,10 @@ static void test_dialect__work(void **state)
         {HOLDER_ASK_VLLM, "vllm:num_requests_running{a=\"b\"} 0.0\n", 0, false},
         {HOLDER_ASK_VLLM, "# x\nvllm:num_requests_running{} 0.0\nvllm:num_requests_waiting{} 2.0",
          0, true},
+        {HOLDER_ASK_VLLM,
+         "vllm:num_requests_running{engine=\"0\",model_name=\"m\"} 0.0\n"
+         "vllm:num_requests_waiting_by_reason{engine=\"0\",reason=\"deferred\"} 1.0\n",
+         0, false}, /* what else begins so is another figure */
         {HOLDER_ASK_VLLM, "up 1\n", -EBADMSG, false},
     };
     (void)state;
@@ -265,7 +296,8 @@ int main(void)
         TEST(test_match__any_of_several),
         TEST(test_plan__the_cheapest_set_that_is_enough),
         TEST(test_dialect__ollama_unloads_what_is_next_to_go),
-        TEST(test_dialect__llama_server_unloads_what_is_loaded),
+        TEST(test_dialect__ollama_dates_with_and_without_a_fraction),
+        TEST(test_dialect__llama_server_unloads_what_has_a_process),
         TEST(test_dialect__work),
         TEST(test_dialect__lists_that_are_none),
     };

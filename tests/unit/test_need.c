@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* What a program needs, learned from its runs. */
 #include "daemon/history_need.h"
+#include "daemon/history_steady.h"
 #include "include/vram.h"
 #include "tests/unit/unit.h"
 
 #define RUN(peak)                                                                                  \
     {                                                                                              \
-        (peak) * MIB, VRAM_UNKNOWN, VRAM_UNKNOWN, true                                             \
+        (peak) * MIB, VRAM_UNKNOWN, VRAM_UNKNOWN, true, VRAM_UNKNOWN                               \
     }
 #define OF(peak, room, total)                                                                      \
     {                                                                                              \
-        (peak) * MIB, (room)*MIB, (total)*MIB, true                                                \
+        (peak) * MIB, (room)*MIB, (total)*MIB, true, VRAM_UNKNOWN                                  \
     }
 #define STARVED(peak)                                                                              \
     {                                                                                              \
-        (peak) * MIB, VRAM_UNKNOWN, VRAM_UNKNOWN, false                                            \
+        (peak) * MIB, VRAM_UNKNOWN, VRAM_UNKNOWN, false, VRAM_UNKNOWN                              \
     }
 
 static void test_need__the_most_and_some(void **state)
@@ -102,12 +103,98 @@ static void test_need__is_said(void **state)
     }
 }
 
+/* ---- Once it has started --------------------------------------------------------------------- */
+
+static void test_need__steady_is_the_most_of_whole_runs(void **state)
+{
+    struct need_run runs[] = {RUN(9000), RUN(10000), STARVED(8000)};
+    (void)state;
+    assert_int_equal(need_of(runs, 3).steady_bytes, VRAM_UNKNOWN);
+    runs[0].steady_bytes = 6000 * MIB;
+    runs[2].steady_bytes = 8000 * MIB; /* it ended before it had started, for all that is known */
+    assert_int_equal(need_of(runs, 3).steady_bytes, 6000 * MIB);
+    runs[1].steady_bytes = 5000 * MIB;
+    assert_int_equal(need_of(runs, 3).steady_bytes, 6000 * MIB);
+    assert_int_equal((need_of(runs, 2).bytes + MIB / 2) / MIB, 10300); /* and asks for no less */
+}
+
+/* A run: so much until then, with a look each `every_ms`. */
+struct phase {
+    uint64_t until_ms, mib;
+};
+
+static uint64_t steady_of(const struct phase *phases, uint64_t from_ms, uint64_t every_ms)
+{
+    struct steady steady = {0};
+    for (uint64_t at_ms = 0; phases->until_ms; phases++) {
+        for (; at_ms < phases->until_ms; at_ms += every_ms) {
+            if (phases->mib) {
+                steady_look(&steady, from_ms + at_ms, phases->mib * MIB);
+            }
+        }
+    }
+    return steady_bytes(&steady) / MIB;
+}
+
+static void test_steady__the_median_of_the_last_half(void **state)
+{
+    static const struct {
+        struct phase phases[6];
+        uint64_t mib;
+    } cases[] = {
+        {{{1000, 700}}, 700},
+        {{{10000, 900}, {100000, 600}}, 600},               /* it needs more to start */
+        {{{49000, 900}, {100000, 600}}, 600},               /* for nearly half of it */
+        {{{80000, 900}, {100000, 600}}, 900},               /* that was no start */
+        {{{80000, 600}, {82000, 900}, {100000, 600}}, 600}, /* a peak is none */
+        {{{10000, 100}, {20000, 900}, {60000, 500}, {90000, 600}, {100000, 500}}, 600},
+        {{{10000, 900}, {40000, 0}, {100000, 600}}, 600}, /* nobody looked for a while */
+        {{{50000, 100}, {100000, 800}}, 800},             /* it grows */
+    };
+    static const uint64_t rates_ms[] = {10, 250, 1000};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        for (size_t j = 0; j < ARRAY_LENGTH(rates_ms); j++) {
+            assert_int_equal(steady_of(cases[i].phases, UINT64_C(1) << 40, rates_ms[j]),
+                             cases[i].mib);
+        }
+    }
+}
+
+/* Who waits for something has it looked at more often for a while, and that is no longer time. */
+static void test_steady__looks_that_come_in_crowds_count_as_the_time_they_take(void **state)
+{
+    struct steady steady = {0};
+    (void)state;
+    for (uint64_t at_ms = 0; at_ms < 100000; at_ms += at_ms / 1000 == 70 ? 1 : 1000) {
+        steady_look(&steady, at_ms, (at_ms / 1000 == 70 ? 900 : 600) * MIB);
+    }
+    assert_int_equal(steady_bytes(&steady), 600 * MIB);
+}
+
+static void test_steady__ends_of_what_there_is(void **state)
+{
+    struct steady steady = {0};
+    (void)state;
+    assert_int_equal(steady_bytes(&steady), VRAM_UNKNOWN);
+    steady_look(&steady, 5, 7);
+    assert_int_equal(steady_bytes(&steady), 7);
+    steady_look(&steady, 4, 9); /* a clock that went back: as if it had stood */
+    assert_int_equal(steady_bytes(&steady), 9);
+    steady_look(&steady, UINT64_C(1) << 50, 3); /* so many years later */
+    assert_int_equal(steady_bytes(&steady), 3);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         TEST(test_need__the_most_and_some),
         TEST(test_need__what_takes_what_it_finds),
         TEST(test_need__is_said),
+        TEST(test_need__steady_is_the_most_of_whole_runs),
+        TEST(test_steady__the_median_of_the_last_half),
+        TEST(test_steady__looks_that_come_in_crowds_count_as_the_time_they_take),
+        TEST(test_steady__ends_of_what_there_is),
     };
     return cmocka_run_group_tests_name("need", tests, NULL, NULL);
 }

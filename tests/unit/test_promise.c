@@ -118,6 +118,26 @@ static void test_promise__hides_command_lines(void **state)
     assert_null(gpu_at(1)->processes[0].command);
 }
 
+static const char *user_of_the_second(void *data, size_t gpu, size_t process)
+{
+    (void)data;
+    return gpu == 0 && process == 1 ? "ada" : NULL;
+}
+
+static void test_promise__another_user(void **state)
+{
+    struct vram_promises promises = VRAM_PROMISES_INIT;
+    (void)state;
+    for (size_t j = 0; j < 2; j++) {
+        const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, 0);
+        ((struct vram_process *)(uintptr_t)gpu->processes)[j].user = "root";
+    }
+    promises.user = user_of_the_second;
+    assert_int_equal(vram_snapshot_promise(snapshot, &promises, &promised), 0);
+    assert_string_equal(gpu_at(0)->processes[0].user, "root");
+    assert_string_equal(gpu_at(0)->processes[1].user, "ada");
+}
+
 /* A program built against a shorter structure has no more in it than its size says. */
 static void test_promise__reads_no_further_than_the_size(void **state)
 {
@@ -146,6 +166,7 @@ int main(void)
         MADE(test_promise__fills_in_each_gpus_figures),
         MADE(test_promise__names_the_process_at_its_position),
         MADE(test_promise__hides_command_lines),
+        MADE(test_promise__another_user),
         MADE(test_promise__reads_no_further_than_the_size),
     };
     return cmocka_run_group_tests_name("promise", tests, NULL, NULL);
