@@ -289,14 +289,20 @@ static void test_store__what_is_too_old_goes(void **state)
     scene_add_step(scene, 2, START_MS + 1000, 2 * GIB);
     scene_add_process(scene, 2, "runs", HISTORY_RUNNING);
     scene_add_event(scene, START_MS, HISTORY_NEARLY_FULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        struct history_look look = {.gpu = 1, .at_ms = START_MS + i * 1000, .seen = i != 1};
+        HISTORY_ADD(&scene->batch, looks, look);
+    }
+    struct history_member member = {.process = 1, .at_ms = START_MS, .lease = "one"};
+    HISTORY_ADD(&scene->batch, members, member);
     scene_write(scene, START_MS);
     int64_t day_ms = INT64_C(86400000);
     assert_int_equal(history_store_prune(scene->store, START_MS + 3 * day_ms), 0);
     assert_int_equal(point_at(scene, START_S, 10).weight_ms, 0);
     assert_int_equal(point_at(scene, START_S, 1).weight_ms, 0);
     assert_int_equal(point_at(scene, START_S, 60).high_bytes, GIB);
-    /* What still runs has held its last step since. */
-    assert_int_equal(history_number(scene->store, "SELECT used FROM step", 0), 2 * GIB);
+    assert_int_equal(history_number(scene->store, "SELECT max(used) FROM step", 0), 2 * GIB);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM look", 0), 3);
     assert_int_equal(history_store_prune(scene->store, START_MS + 40 * day_ms), 0);
     assert_int_equal(point_at(scene, START_S, 60).weight_ms, 0);
     assert_int_equal(point_at(scene, START_S, 900).high_bytes, GIB);
@@ -304,6 +310,60 @@ static void test_store__what_is_too_old_goes(void **state)
     assert_int_equal(point_at(scene, START_S, 900).weight_ms, 0);
     assert_int_equal(history_number(scene->store, "SELECT count(*) FROM event", 7), 0);
     assert_int_equal(history_number(scene->store, "SELECT max(id) FROM process", 7), 2);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM member", 7), 0);
+    /* It is still looked at, as the last row says. */
+    assert_int_equal(history_number(scene->store, "SELECT at FROM look", 7), START_MS + 2000);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM look", 7), 1);
+}
+
+/* Bytes times milliseconds that a process has held, by its steps. */
+static double held_until(struct history_store *store, int64_t until_ms)
+{
+    double held = 0;
+    int64_t at_ms = until_ms, used = 0;
+    sqlite3_stmt *statement =
+        history_prepare(store, "SELECT at, used FROM step WHERE process = 1 ORDER BY at");
+    while (history_next(store, statement) == 1) {
+        int64_t next_ms = sqlite3_column_int64(statement, 0);
+        held += (double)used * (double)(next_ms - at_ms);
+        at_ms = next_ms;
+        used = sqlite3_column_int64(statement, 1);
+    }
+    (void)sqlite3_finalize(statement);
+    return held + (double)used * (double)(until_ms - at_ms);
+}
+
+static void test_store__old_steps_are_fewer_and_come_to_the_same(void **state)
+{
+    struct scene *scene = *state;
+    const int64_t until_ms = START_MS + INT64_C(3 * 3600000);
+    scene_add_gpu(scene, 1);
+    scene_add_process(scene, 1, "one", HISTORY_RUNNING);
+    scene_add_step(scene, 1, START_MS + 100000, 3 * GIB);
+    for (int i = 0; i < 500; i++) { /* over an hour and a half */
+        scene_add_step(scene, 1, START_MS + 200000 + i * INT64_C(10007),
+                       (uint64_t)(i * 7 % 13) * GIB);
+    }
+    scene_add_step(scene, 1, START_MS + 8000000, VRAM_UNKNOWN); /* with what is around it */
+    scene_add_step(scene, 1, START_MS + 8000001, GIB);
+    scene_add_step(scene, 1, START_MS + 8000002, 2 * GIB);
+    scene_write(scene, START_MS);
+    double held = held_until(scene->store, until_ms);
+    int64_t now_ms = START_MS + INT64_C(48 * 3600000) + 4500000;
+    assert_int_equal(history_store_prune(scene->store, now_ms), 0);
+    /* Five quarters are over for so long, and what is younger is as it was. */
+    assert_int_equal(history_number(scene->store,
+                                    "SELECT count(*) FROM step WHERE at < 1795748400000 + 4500000",
+                                    0),
+                     10);
+    assert_true(history_number(scene->store, "SELECT count(*) FROM step", 0) > 60);
+    double thinned = held_until(scene->store, until_ms);
+    assert_true(thinned - held < 1e-9 * held && held - thinned < 1e-9 * held);
+    assert_int_equal(history_store_prune(scene->store, now_ms + 48 * INT64_C(3600000)), 0);
+    assert_int_equal(history_store_prune(scene->store, now_ms + 48 * INT64_C(3600000)), 0);
+    assert_int_equal(history_number(scene->store, "SELECT count(*) FROM step", 0), 12 + 3);
+    thinned = held_until(scene->store, until_ms);
+    assert_true(thinned - held < 1e-9 * held && held - thinned < 1e-9 * held);
 }
 
 /* However many there are, they are looked at in turn. */
@@ -325,10 +385,10 @@ static void test_store__steps_go_a_few_processes_at_a_time(void **state)
         assert_int_equal(history_store_prune(scene->store, after_ms), 0);
         int64_t now = history_number(scene->store, "SELECT count(*) FROM step", 0);
         assert_true(now < left);
-        assert_true(i == 2 || now > processes);
+        assert_true(i == 2 || now > processes * 2);
         left = now;
     }
-    assert_int_equal(left, processes); /* what each has held since */
+    assert_int_equal(left, processes * 2); /* the first and the last of the quarter */
     assert_int_equal(history_store_prune(scene->store, after_ms), 0);
     assert_int_equal(
         history_number(scene->store, "SELECT count(*) FROM step WHERE at = 1795748440000", 0),
@@ -445,6 +505,7 @@ static void test_store__a_full_disk_refuses_and_recovers(void **state)
 
 /* ---- Files of earlier versions --------------------------------------------------------------- */
 
+#define WITHOUT_4 "DROP TABLE member; DROP TABLE resize; DROP TABLE look;"
 #define WITHOUT_3                                                                                  \
     "DROP INDEX lease_label;"                                                                      \
     "ALTER TABLE lease DROP COLUMN peak; ALTER TABLE lease DROP COLUMN room;"                      \
@@ -499,14 +560,14 @@ static void check_upgrade(struct scene *scene, const char *before)
 
 static void test_store__a_file_of_version_1_becomes_one_of_now(void **state)
 {
-    check_upgrade(*state, WITHOUT_3 WITHOUT_2 "PRAGMA user_version = 1");
+    check_upgrade(*state, WITHOUT_4 WITHOUT_3 WITHOUT_2 "PRAGMA user_version = 1");
     struct scene *scene = *state;
     assert_int_equal(history_number(scene->store, "SELECT count(mig) FROM gpu", 7), 0);
 }
 
 static void test_store__a_file_of_version_2_becomes_one_of_now(void **state)
 {
-    check_upgrade(*state, WITHOUT_3 "PRAGMA user_version = 2");
+    check_upgrade(*state, WITHOUT_4 WITHOUT_3 "PRAGMA user_version = 2");
 }
 
 /* The step that fails leaves the file as the one before it made it, so that another vram can go on from there. */
@@ -550,6 +611,7 @@ int main(void)
         SCENE(test_store__one_process_at_a_time_has_a_file),
         SCENE(test_store__a_kill_in_the_middle_loses_what_was_not_written_alone),
         SCENE(test_store__what_is_too_old_goes),
+        SCENE(test_store__old_steps_are_fewer_and_come_to_the_same),
         SCENE(test_store__steps_go_a_few_processes_at_a_time),
         SCENE(test_store__too_much_is_cut_from_the_oldest),
         SCENE(test_store__who_writes_beside_it_is_not_waited_for),
