@@ -387,6 +387,7 @@ static struct history *history_free(struct history *history)
         if (history->on_second) {
             event_free(history->on_second);
         }
+        history->reports = history_reports_free(history->reports);
         history->store = history_store_close(history->store);
         history->core = history_core_free(history->core);
         history_counts_done(&history->counts);

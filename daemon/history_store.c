@@ -120,6 +120,11 @@ void history_store_wait(struct history_store *store, int ms)
     (void)sqlite3_busy_timeout(store->db, ms);
 }
 
+bool history_store_has_threads(void)
+{
+    return sqlite3_threadsafe() != 0;
+}
+
 const char *history_store_path(const struct history_store *store)
 {
     return store->path;
