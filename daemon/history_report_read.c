@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #define PIECE_MS (7 * INT64_C(86400000)) /* so much of the time is in memory at once */
-#define WAIT_MS 2000               /* while another connection begins the log anew */
+#define WAIT_MS 2000                     /* while another connection begins the log anew */
 
 /* What is so of one thing: from the last row before a time to the time's end. */
 #define SINCE(table, of, columns)                                                                  \
