@@ -216,8 +216,8 @@ static int drop_coarse(struct history_store *store, int64_t before_ms)
         "DELETE FROM process WHERE ended < ?1",
         "DELETE FROM resize WHERE lease IN (SELECT id FROM lease WHERE ended < ?1)",
         "DELETE FROM lease WHERE ended < ?1",
-        "DELETE FROM look AS old WHERE gpu IN (SELECT id FROM gpu) AND at <"
-        " (SELECT max(at) FROM look WHERE gpu = old.gpu AND at < ?1)",
+        ("DELETE FROM look AS old WHERE gpu IN (SELECT id FROM gpu) AND at <"
+         " (SELECT max(at) FROM look WHERE gpu = old.gpu AND at < ?1)"),
         "DELETE FROM event WHERE at < ?1",
     };
     int r = 0;
