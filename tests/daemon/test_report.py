@@ -200,7 +200,7 @@ def week(past):  # noqa: F811
                                                               (gpu, MONDAY + 18 * HOUR, 1), (gpu, MONDAY + 168 * HOUR, 0)])
 
         def lease(id, label, user, size, asked, granted, ended):
-            file.execute("INSERT INTO lease VALUES(?,?,?,7,?,?,?,?,?,'released',NULL,NULL,NULL,0)",
+            file.execute("INSERT INTO lease(id, label, user, size, gpus, asked, granted, ended) VALUES(?,?,?,?,?,?,?,?)",
                          (id, label, user, size * GIB, uuid, asked, granted, ended))
         lease("a1", "train", "ada", 40, MONDAY, MONDAY, MONDAY + 24 * HOUR)
         lease("b1", "serve", "bob", 10, MONDAY, MONDAY + 90 * MINUTE, MONDAY + 24 * HOUR)
@@ -208,7 +208,7 @@ def week(past):  # noqa: F811
         lease("b3", None, "bob", 99, MONDAY + HOUR, None, MONDAY + 5 * HOUR)
 
         def process(id, user, began, ended, member, *steps):
-            file.execute("INSERT INTO process VALUES(?,?,?,1,?,?,0,0,0,'python3',?,NULL,NULL,NULL,0)",
+            file.execute("INSERT INTO process(id, gpu, pid, began, ended, name, user) VALUES(?,?,?,?,?,'python3',?)",
                          (id, gpu, id, began, ended, user))
             file.executemany("INSERT INTO step VALUES(?, ?, ?)", [(id, at, used) for at, used in steps])
             if member:
