@@ -27,8 +27,8 @@ struct command {
 
 extern const struct command command_status, command_fit, command_ps, command_watch, command_doctor,
     command_drain, command_undrain, command_run, command_reserve, command_release, command_leases,
-    command_holders, command_needs, command_history, command_why, command_metrics, command_pause,
-    command_resume, command_record, command_serve, command_top, command_help;
+    command_holders, command_needs, command_history, command_report, command_why, command_metrics,
+    command_pause, command_resume, command_record, command_serve, command_top, command_help;
 
 /* Every command, in the order of the help; ends with NULL. */
 extern const struct command *const commands[];

@@ -5,29 +5,18 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_status,
-    &command_fit,
-    &command_ps,
-    &command_watch,
-    &command_top,
-    &command_doctor,
-    &command_run,
-    &command_reserve,
-    &command_release,
-    &command_leases,
-    &command_drain,
-    &command_undrain,
-    &command_holders,
-    &command_needs,
-    &command_history,
-    &command_why,
-    &command_metrics,
-    &command_pause,
-    &command_resume,
-    &command_record,
-    &command_serve,
-    &command_help,
-    NULL, /* this comment keeps a line for each, however the list is formatted */
+    &command_status,  &command_fit,
+    &command_ps,      &command_watch,
+    &command_top,     &command_doctor,
+    &command_run,     &command_reserve,
+    &command_release, &command_leases,
+    &command_drain,   &command_undrain,
+    &command_holders, &command_needs,
+    &command_history, &command_report,
+    &command_why,     &command_metrics,
+    &command_pause,   &command_resume,
+    &command_record,  &command_serve,
+    &command_help,    NULL, /* this comment keeps a line for each, however the list is formatted */
 };
 
 const struct option global_options[] = {

@@ -80,6 +80,11 @@ int past_events(struct cli *cli, const char *target, struct past *ret_past)
     return tell(cli, past_take_events(cli->vram, target, ret_past));
 }
 
+int past_report(struct cli *cli, const char *target, struct past *ret_past)
+{
+    return tell(cli, past_take_report(cli->vram, target, ret_past));
+}
+
 int past_holders(struct cli *cli, struct past *ret_past)
 {
     return tell(cli, past_take_holders(cli->vram, ret_past));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes, /v1/events, /v1/holders and /v1/needs. Texts and
+ * What the daemon remembers, as structures: its answers under /v1/history, /v1/processes, /v1/events, /v1/report, /v1/holders and /v1/needs. Texts and
  * arrays belong to the answer. Unknown amounts are VRAM_UNKNOWN, moments that have not come PAST_NEVER.
  */
 #ifndef VRAM_CLI_PAST_H
@@ -40,6 +40,21 @@ struct past_need {
     uint64_t need_bytes, peak_bytes, steady_bytes, runs;
 };
 
+/* Who had memory: GiB-hours, hours, and seconds; below 0: not known, or nobody waited. */
+struct past_sum {
+    double leased, held, idle, unleased, unknown_held_h, unknown_idle_h;
+    double wait_mean_s, wait_median_s, wait_longest_s;
+    uint64_t granted, waited, gave_up, waiting;
+};
+
+struct past_row {
+    const char *user, *label, *gpu; /* as it is by */
+    bool has_lease;                 /* by label: else it is what was held without one */
+    uint64_t gpu_index, gpu_mig_index;
+    double seen_h; /* of a GPU */
+    struct past_sum sum;
+};
+
 struct past_lease {
     const char *id, *label, *user;
     uint64_t size_bytes, gpu_count;
@@ -68,6 +83,10 @@ struct past {
     struct past_event *events;
     struct past_holder *holders;
     struct past_need *needs;
+    double hours;                        /* of a report */
+    struct past_row *rows, *seen, total; /* and its GPUs, as far as they were looked at */
+    size_t seen_count;
+    uint64_t left_out;
 };
 
 void past_done(struct past *past); /* for CLEANUP() */
@@ -80,6 +99,7 @@ MUST_CHECK int past_take_processes(struct vram *vram, const char *target, struct
 MUST_CHECK int past_take_leases(struct vram *vram, const char *target, struct past *ret_past);
 MUST_CHECK int past_take_events(struct vram *vram, const char *target, struct past *ret_past);
 MUST_CHECK int past_take_holders(struct vram *vram, struct past *ret_past);
+MUST_CHECK int past_take_report(struct vram *vram, const char *target, struct past *ret_past);
 /* `label` NULL: all; else the caller's of this label. */
 MUST_CHECK int past_take_needs(struct vram *vram, const char *label, struct past *ret_past);
 
@@ -88,6 +108,7 @@ MUST_CHECK int past_memory(struct cli *cli, const char *target, struct past *ret
 MUST_CHECK int past_processes(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_leases(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_events(struct cli *cli, const char *target, struct past *ret_past);
+MUST_CHECK int past_report(struct cli *cli, const char *target, struct past *ret_past);
 MUST_CHECK int past_holders(struct cli *cli, struct past *ret_past);
 MUST_CHECK int past_needs(struct cli *cli, const char *label, struct past *ret_past);
 

@@ -24,6 +24,12 @@ static uint64_t number(const json_t *object, const char *key)
     return number_of(json_object_get(object, key));
 }
 
+static double decimal(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : -1;
+}
+
 static const char *text(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
@@ -53,6 +59,8 @@ void past_done(struct past *past)
     free(past->events);
     free(past->holders);
     free(past->needs);
+    free(past->rows);
+    free(past->seen);
     json_decref(past->document);
     *past = (struct past){0};
 }
@@ -235,6 +243,66 @@ int past_take_events(struct vram *vram, const char *target, struct past *ret_pas
         }
     }
     return ret_past->events ? 0 : -ENOMEM;
+}
+
+static struct past_sum sum_of(const json_t *object)
+{
+    return (struct past_sum){
+        .leased = decimal(object, "leased_gib_hours"),
+        .held = decimal(object, "held_gib_hours"),
+        .idle = decimal(object, "idle_gib_hours"),
+        .unleased = decimal(object, "unleased_gib_hours"),
+        .unknown_held_h = decimal(object, "unknown_held_hours"),
+        .unknown_idle_h = decimal(object, "unknown_idle_hours"),
+        .wait_mean_s = decimal(object, "wait_mean_s"),
+        .wait_median_s = decimal(object, "wait_median_s"),
+        .wait_longest_s = decimal(object, "wait_longest_s"),
+        .granted = number(object, "granted"),
+        .waited = number(object, "waited"),
+        .gave_up = number(object, "gave_up"),
+        .waiting = number(object, "waiting"),
+    };
+}
+
+static struct past_row row_of(const json_t *object)
+{
+    return (struct past_row){
+        .user = text(object, "user"),
+        .label = text(object, "label"),
+        .gpu = text(object, "gpu"),
+        .has_lease = !json_is_false(json_object_get(object, "has_lease")),
+        .gpu_index = number(object, "gpu_index"),
+        .gpu_mig_index = number(object, "gpu_mig_index"),
+        .seen_h = decimal(object, "seen_hours"),
+        .sum = sum_of(object),
+    };
+}
+
+int past_take_report(struct vram *vram, const char *target, struct past *ret_past)
+{
+    const json_t *list = NULL;
+    int r = ask(vram, target, "rows", ret_past, &list);
+    const json_t *seen = json_object_get(ret_past->document, "gpus");
+    const json_t *total = json_object_get(ret_past->document, "total");
+    if (r < 0) {
+        return r;
+    }
+    if (!json_is_object(total) || !json_is_array(seen)) {
+        return PAST_UNREADABLE;
+    }
+    ret_past->hours = decimal(ret_past->document, "hours");
+    ret_past->left_out = number(ret_past->document, "left_out");
+    ret_past->total.sum = sum_of(total);
+    ret_past->seen_count = json_array_size(seen);
+    ret_past->rows = calloc(ret_past->count + 1, sizeof(*ret_past->rows));
+    ret_past->seen = calloc(ret_past->seen_count + 1, sizeof(*ret_past->seen));
+    for (size_t i = 0; ret_past->rows && i < ret_past->count; i++) {
+        ret_past->rows[i] = row_of(json_array_get(list, i));
+    }
+    for (size_t i = 0; ret_past->seen && i < ret_past->seen_count; i++) {
+        ret_past->seen[i] = row_of(json_array_get(seen, i));
+    }
+    return ret_past->rows && ret_past->seen ? 0 : -ENOMEM;
 }
 
 int past_take_holders(struct vram *vram, struct past *ret_past)

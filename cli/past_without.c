@@ -43,6 +43,13 @@ int past_take_events(struct vram *vram, const char *target, struct past *ret_pas
     return fail(ret_past);
 }
 
+int past_take_report(struct vram *vram, const char *target, struct past *ret_past)
+{
+    (void)vram;
+    (void)target;
+    return fail(ret_past);
+}
+
 int past_take_holders(struct vram *vram, struct past *ret_past)
 {
     (void)vram;

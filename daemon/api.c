@@ -498,6 +498,7 @@ static const struct route {
     {"GET", "/v1/history/leases", history_get_leases, true},
     {"GET", "/v1/processes", history_get_processes, true},
     {"GET", "/v1/events", history_get_events, true},
+    {"GET", "/v1/report", history_get_report, true},
     {"GET", "/v1/fit", fit_answer, true},
     {"GET", "/v1/stream", stream_answer, true},
     {"GET", "/", page_answer, true},

@@ -102,13 +102,14 @@ static void say_well(struct history *history)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
-static const char *lease_of(void *data, const struct vram_process *process)
+static const char *lease_of(void *data, const struct vram_process *process, const char **ret_name)
 {
     const struct history *history = data;
     const struct daemon *daemon = history->daemon;
     const char *id =
         daemon->promises ? daemon->promises->lease(daemon->promises_data, process) : NULL;
-    return id ? history_lease_name(history, id) : NULL;
+    *ret_name = id ? history_lease_name(history, id) : NULL;
+    return id;
 }
 
 /* What open streams are sent. */
@@ -386,6 +387,7 @@ static struct history *history_free(struct history *history)
         if (history->on_second) {
             event_free(history->on_second);
         }
+        history->reports = history_reports_free(history->reports);
         history->store = history_store_close(history->store);
         history->core = history_core_free(history->core);
         history_counts_done(&history->counts);

@@ -6,9 +6,10 @@
  *   history.c            life, samples, writing
  *   history_leases.c     leases, as the desk tells of them
  *   history_needs.c      the routes /v1/needs: what is learned from leases; history_need.c is pure, history_learned.c the store
- *   history_api.c        the routes /v1/history …, /v1/processes, /v1/events
+ *   history_api.c        the routes /v1/history …, /v1/processes, /v1/events; history_asking.c what all questions have
+ *   history_report.c     the route /v1/report; history_report_read.c reads its rows, in a thread; history_tally.c is pure
  *   history_core.c, history_processes.c      what becomes of samples: pure
- *   history_store.c, history_write.c, history_query.c      the file; history_sync.c has it on the disk
+ *   history_store.c, history_write.c, history_prune.c, history_query.c      the file; history_sync.c has it on the disk
  *   history_time.c       moments and steps
  *
  * Nothing of it may cost the daemon its work: where history cannot be kept that is said, once, and all else goes on. Every
@@ -69,6 +70,7 @@ void history_get_memory(struct daemon *daemon, struct http_request *request);
 void history_get_processes(struct daemon *daemon, struct http_request *request);
 void history_get_leases(struct daemon *daemon, struct http_request *request);
 void history_get_events(struct daemon *daemon, struct http_request *request);
+void history_get_report(struct daemon *daemon, struct http_request *request);
 void history_get_needs(struct daemon *daemon, struct http_request *request);
 void history_forget_need(struct daemon *daemon, struct http_request *request);
 

@@ -268,6 +268,7 @@ static void begin_gaps(struct history_core *core, int64_t at_ms)
 {
     for (size_t i = 0; i < core->gpu_count; i++) {
         begin_gap(core, &core->gpus[i], at_ms);
+        history_processes_unseen(core, &core->gpus[i], at_ms);
     }
 }
 
@@ -304,6 +305,19 @@ void history_core_begin(struct history_core *core, uint64_t now_ns, int64_t wall
     }
 }
 
+/* Whether it is known who holds its memory: of one that sleeps it is. */
+static void watch_lists(struct history_core *core, struct core_gpu *gpu,
+                        const struct vram_gpu *from)
+{
+    if ((from->processes_known && from->state == VRAM_GPU_OK) || from->state == VRAM_GPU_ASLEEP) {
+        history_processes_seen(core, gpu);
+    } else if (from->state == VRAM_GPU_LOST) {
+        history_processes_unseen(core, gpu, core->wall_ms);
+    } else if (core->now_ns - gpu->listed_ns >= HISTORY_UNSEEN_NS) {
+        history_processes_unseen(core, gpu, gpu->listed_ms + 1);
+    }
+}
+
 void history_core_gpu(struct history_core *core, const struct vram_gpu *from)
 {
     struct core_gpu *gpu = meet_gpu(core, from);
@@ -318,6 +332,7 @@ void history_core_gpu(struct history_core *core, const struct vram_gpu *from)
     } else if (from->state == VRAM_GPU_ASLEEP || from->state == VRAM_GPU_LOST) {
         history_processes_end_all(core, gpu); /* nobody holds what is not there */
     }
+    watch_lists(core, gpu, from);
 }
 
 void history_core_end(struct history_core *core)
@@ -328,6 +343,7 @@ void history_core_end(struct history_core *core)
             watch_presence(core, gpu, false, "the driver does not list it any more");
             begin_gap(core, gpu, core->wall_ms);
             history_processes_end_all(core, gpu);
+            history_processes_unseen(core, gpu, core->wall_ms);
         }
     }
 }

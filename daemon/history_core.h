@@ -15,6 +15,8 @@
 #include "include/vram.h"
 
 #define HISTORY_GAP_NS ((uint64_t)10000000000) /* without a sample: nobody looked */
+#define HISTORY_UNSEEN_NS                                                                          \
+    ((uint64_t)20000000000) /* without a process list: nobody looked at those */
 #define HISTORY_KEEP_ALIVE_NS ((uint64_t)60000000000)
 #define HISTORY_PRESSED_NS                                                                         \
     ((uint64_t)15000000000) /* who ends so soon after it became full is suspected */
@@ -22,8 +24,9 @@
 
 struct history_core;
 
-/* The label, or the id, of the lease that a process counts for; NULL: none. */
-typedef const char *(*history_lease_function)(void *data, const struct vram_process *process);
+/* The id of the lease that a process counts for, and what it is called; NULL: none. */
+typedef const char *(*history_lease_function)(void *data, const struct vram_process *process,
+                                              const char **ret_name);
 
 /* NULL: out of memory. `lease` may be NULL. */
 struct history_core *history_core_new(history_lease_function lease, void *data);

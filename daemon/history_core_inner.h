@@ -14,6 +14,7 @@ struct core_process {
     int64_t seen_ms;        /* of one from before: when it was */
     uint64_t stepped_bytes; /* what its last step says */
     uint64_t written_bytes, written_peak_bytes;
+    char lease[HISTORY_ID_MAX]; /* that it counts for now; "": none */
 };
 
 struct core_gpu {
@@ -31,7 +32,10 @@ struct core_gpu {
     uint64_t least_bytes; /* free, since it is full */
     uint64_t pressed_ns;  /* when it became full, or fuller; 0: it is not */
 
-    bool listed; /* its processes were looked at before */
+    bool listed;        /* its processes were looked at before */
+    bool seen;          /* they are looked at, as its last row says */
+    uint64_t listed_ns; /* when they were the last time */
+    int64_t listed_ms;
     struct core_process *processes;
     size_t process_count, process_capacity;
 };
@@ -58,6 +62,9 @@ bool history_is_step(uint64_t a, uint64_t b, uint64_t step_bytes);
 void history_core_tell(const struct history_core *core, const struct history_event *event);
 
 /* ---- history_processes.c ---- */
+/* Its processes were looked at just now, or are known to be none; from then on nobody looks. */
+void history_processes_seen(struct history_core *core, struct core_gpu *gpu);
+void history_processes_unseen(struct history_core *core, struct core_gpu *gpu, int64_t at_ms);
 void history_processes_take(struct history_core *core, struct core_gpu *gpu,
                             const struct vram_gpu *from);
 void history_processes_end_all(struct history_core *core, struct core_gpu *gpu);

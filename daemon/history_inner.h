@@ -36,6 +36,7 @@ struct history {
     uint64_t written_ns, pruned_ns, opened_ns;
     struct history_standing *standing;
     size_t standing_count;
+    struct history_reports *reports; /* NULL: none was asked for yet */
 };
 
 int64_t history_wall_ms(void);
@@ -46,6 +47,10 @@ bool history_flush(struct history *history);
 bool history_is_ready(struct history *history);
 /* Where the last failure means that the file is damaged: sets it aside and begins another. */
 void history_mend(struct history *history);
+
+/* ---- history_report.c ---- */
+/* Ends those that are being made. Returns NULL. */
+struct history_reports *history_reports_free(struct history_reports *reports);
 
 /* ---- history_leases.c ---- */
 /* What the lease of this id is called: its label, else its id. */

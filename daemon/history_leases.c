@@ -75,6 +75,16 @@ static void describe(struct history_lease *row, const struct history_deal *deal)
     }
 }
 
+/* It is of another size now. */
+static void note_size(struct history *history, const struct history_lease *row, uint64_t size_bytes)
+{
+    struct history_resize resize = {.at_ms = history_wall_ms(), .was_bytes = row->size_bytes};
+    if (size_bytes != row->size_bytes) {
+        memcpy(resize.lease, row->id, sizeof(resize.lease));
+        HISTORY_ADD(history_core_batch(history->core), resizes, resize);
+    }
+}
+
 /* ---- What the desk tells --------------------------------------------------------------------- */
 
 static struct history *open_history(struct daemon *daemon)
@@ -98,6 +108,9 @@ static void take(struct daemon *daemon, const struct history_deal *deal, bool gr
     struct history_lease *row = &standing->row;
     bool was_granted = row->granted_ms != HISTORY_RUNNING;
     bool is_back = standing->is_from_before;
+    if (was_granted) {
+        note_size(history, row, deal->size_bytes);
+    }
     describe(row, deal);
     standing->is_mixed = standing->is_mixed || deal->is_mixed;
     standing->is_from_before = false;

@@ -3,6 +3,7 @@
 #include "daemon/history_core_inner.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,12 +49,20 @@ static void put_step(struct history_core *core, struct core_process *process)
     process->stepped_bytes = process->row.last_bytes;
 }
 
-static void name_lease(struct history_core *core, struct core_process *process,
-                       const struct vram_process *from)
+/* Which lease it counts for may change, and is a row each time; it is called by the first one. */
+static void take_lease(struct history_core *core, struct core_process *process,
+                       const struct vram_process *from, bool is_new)
 {
-    const char *lease = core->lease ? core->lease(core->data, from) : NULL;
-    if (lease && lease[0]) {
-        history_text(process->row.lease, sizeof(process->row.lease), lease);
+    struct history_process *row = &process->row;
+    struct history_member member = {.process = row->id, .at_ms = core->wall_ms};
+    const char *name = NULL, *id = core->lease ? core->lease(core->data, from, &name) : NULL;
+    history_text(member.lease, sizeof(member.lease), id);
+    if (is_new ? member.lease[0] : strcmp(member.lease, process->lease) != 0) {
+        memcpy(process->lease, member.lease, sizeof(process->lease));
+        HISTORY_ADD(&core->batch, members, member);
+    }
+    if (id && name && !row->lease[0]) {
+        history_text(row->lease, sizeof(row->lease), name);
         process->is_dirty = true;
     }
 }
@@ -92,7 +101,7 @@ static void begin(struct history_core *core, struct core_gpu *gpu, const struct 
     history_text(row->unit, sizeof(row->unit), from->unit);
     process->pass = core->pass;
     process->is_dirty = true;
-    name_lease(core, process, from);
+    take_lease(core, process, from, true);
     put_step(core, process);
     if (!row->was_running) {
         tell(core, row, HISTORY_PROCESS_STARTED, row->began_ms, row->first_bytes);
@@ -112,9 +121,7 @@ static void go_on(struct history_core *core, const struct core_gpu *gpu,
     if (!row->first_bytes || row->first_bytes == VRAM_UNKNOWN) {
         row->first_bytes = used; /* it came while it was looked at */
     }
-    if (!row->lease[0] && used != row->last_bytes) {
-        name_lease(core, process, from);
-    }
+    take_lease(core, process, from, false);
     row->last_bytes = used;
     if (used != VRAM_UNKNOWN && (row->peak_bytes == VRAM_UNKNOWN || used > row->peak_bytes)) {
         row->peak_bytes = used;
@@ -169,6 +176,29 @@ void history_processes_end_all(struct history_core *core, struct core_gpu *gpu)
     }
 }
 
+/* ---- Looks ----------------------------------------------------------------------------------- */
+
+static void put_look(struct history_core *core, struct core_gpu *gpu, int64_t at_ms, bool seen)
+{
+    struct history_look look = {.gpu = gpu->row.id, .at_ms = at_ms, .seen = seen};
+    if (gpu->seen != seen) {
+        HISTORY_ADD(&core->batch, looks, look);
+        gpu->seen = seen;
+    }
+}
+
+void history_processes_seen(struct history_core *core, struct core_gpu *gpu)
+{
+    put_look(core, gpu, core->wall_ms, true);
+    gpu->listed_ns = core->now_ns;
+    gpu->listed_ms = core->wall_ms;
+}
+
+void history_processes_unseen(struct history_core *core, struct core_gpu *gpu, int64_t at_ms)
+{
+    put_look(core, gpu, at_ms, false);
+}
+
 /* ---- What the core calls --------------------------------------------------------------------- */
 
 void history_processes_take(struct history_core *core, struct core_gpu *gpu,
@@ -219,6 +249,7 @@ int history_processes_know(struct history_core *core, struct core_gpu *gpu,
     process->is_from_before = true;
     process->seen_ms = seen_ms;
     process->stepped_bytes = process->written_bytes = row->last_bytes;
+    (void)snprintf(process->lease, sizeof(process->lease), "?"); /* no id: it is told anew */
     process->written_peak_bytes = row->peak_bytes;
     history_core_know_ids(core, row->id);
     return 0;

@@ -48,7 +48,8 @@ void *history_room(struct history_batch *batch, void **rows, size_t *count, size
 bool history_batch_is_empty(const struct history_batch *batch)
 {
     return batch->gpus.count + batch->changes.count + batch->buckets.count +
-               batch->processes.count + batch->steps.count + batch->leases.count +
+               batch->processes.count + batch->steps.count + batch->members.count +
+               batch->looks.count + batch->leases.count + batch->resizes.count +
                batch->events.count ==
            0;
 }
@@ -56,7 +57,8 @@ bool history_batch_is_empty(const struct history_batch *batch)
 void history_batch_clear(struct history_batch *batch)
 {
     batch->gpus.count = batch->changes.count = batch->buckets.count = 0;
-    batch->processes.count = batch->steps.count = batch->leases.count = batch->events.count = 0;
+    batch->processes.count = batch->steps.count = batch->members.count = batch->looks.count = 0;
+    batch->leases.count = batch->resizes.count = batch->events.count = 0;
     batch->lost = 0;
 }
 
@@ -67,7 +69,10 @@ void history_batch_done(struct history_batch *batch)
     free(batch->buckets.rows);
     free(batch->processes.rows);
     free(batch->steps.rows);
+    free(batch->members.rows);
+    free(batch->looks.rows);
     free(batch->leases.rows);
+    free(batch->resizes.rows);
     free(batch->events.rows);
     *batch = (struct history_batch){.lost = 0};
 }

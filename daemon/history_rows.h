@@ -103,6 +103,27 @@ struct history_lease {
     bool whole; /* it was watched from its grant to its end: what it needs can be learned from it */
 };
 
+/* From this moment on a process counts for this lease; "": for none. */
+struct history_member {
+    uint64_t process;
+    int64_t at_ms;
+    char lease[HISTORY_ID_MAX];
+};
+
+/* Until this moment a lease was so large. */
+struct history_resize {
+    char lease[HISTORY_ID_MAX];
+    int64_t at_ms;
+    uint64_t was_bytes;
+};
+
+/* From this moment on the processes of a GPU are looked at, or are not. */
+struct history_look {
+    uint32_t gpu;
+    int64_t at_ms;
+    bool seen;
+};
+
 struct history_event {
     int64_t at_ms;
     uint32_t kind;  /* enum history_kind */
@@ -128,7 +149,10 @@ struct history_batch {
     HISTORY_LIST(history_bucket) buckets;
     HISTORY_LIST(history_process) processes;
     HISTORY_LIST(history_step) steps;
+    HISTORY_LIST(history_member) members;
+    HISTORY_LIST(history_look) looks;
     HISTORY_LIST(history_lease) leases;
+    HISTORY_LIST(history_resize) resizes;
     HISTORY_LIST(history_event) events;
     size_t lost;
 };

@@ -25,6 +25,15 @@ static const char pragmas[] = "PRAGMA auto_vacuum = INCREMENTAL;"
                               "PRAGMA foreign_keys = OFF;"
                               "PRAGMA trusted_schema = OFF;";
 
+/* Who counted for which lease, how large leases were before, and when processes were looked at. */
+#define FOR_REPORTS                                                                                \
+    "CREATE TABLE member(process INTEGER, at INTEGER, lease TEXT, PRIMARY KEY(process, at))"       \
+    " WITHOUT ROWID;"                                                                              \
+    "CREATE TABLE resize(lease TEXT, at INTEGER, was INTEGER, PRIMARY KEY(lease, at))"             \
+    " WITHOUT ROWID;"                                                                              \
+    "CREATE TABLE look(gpu INTEGER, at INTEGER, seen INTEGER, PRIMARY KEY(gpu, at)) WITHOUT "      \
+    "ROWID;"
+
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -43,17 +52,17 @@ static const char schema[] =
     " PRIMARY KEY(process, at)) WITHOUT ROWID;"
     "CREATE TABLE lease(id TEXT PRIMARY KEY, label TEXT, user TEXT, pid INTEGER, size INTEGER,"
     " gpus TEXT, asked INTEGER, granted INTEGER, ended INTEGER, why TEXT, peak INTEGER,"
-    " room INTEGER, total INTEGER, whole INTEGER, steady INTEGER) WITHOUT ROWID;"
+    " room INTEGER, total INTEGER, whole INTEGER, steady INTEGER) WITHOUT ROWID;" FOR_REPORTS
     "CREATE INDEX lease_asked ON lease(asked);"
     "CREATE INDEX lease_label ON lease(label);"
     "CREATE TABLE event(id INTEGER PRIMARY KEY, at INTEGER, kind INTEGER, gpu INTEGER,"
     " pid INTEGER, bytes INTEGER, name TEXT, user TEXT, lease TEXT, text TEXT);"
     "CREATE INDEX event_at ON event(at);"
     "PRAGMA application_id = 1987207533;" /* HISTORY_APPLICATION */
-    "PRAGMA user_version = 3;"            /* HISTORY_SCHEMA */
+    "PRAGMA user_version = 4;"            /* HISTORY_SCHEMA */
     "COMMIT;";
 
-_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 3, "as the schema says");
+_Static_assert(HISTORY_APPLICATION == 1987207533 && HISTORY_SCHEMA == 4, "as the schema says");
 
 /* What a file of each earlier version lacks of the next one. */
 static const char *const upgrades[HISTORY_SCHEMA] = {
@@ -64,6 +73,7 @@ static const char *const upgrades[HISTORY_SCHEMA] = {
           "ALTER TABLE lease ADD COLUMN whole INTEGER;"
           "ALTER TABLE lease ADD COLUMN steady INTEGER;"
           "CREATE INDEX lease_label ON lease(label);",
+    [3] = FOR_REPORTS,
 };
 
 /* ---- Failures -------------------------------------------------------------------------------- */
@@ -109,6 +119,11 @@ void history_store_wait(struct history_store *store, int ms)
 {
     store->wait_ms = ms;
     (void)sqlite3_busy_timeout(store->db, ms);
+}
+
+bool history_store_has_threads(void)
+{
+    return sqlite3_threadsafe() != 0;
 }
 
 const char *history_store_path(const struct history_store *store)
@@ -341,7 +356,7 @@ static int upgrade(struct history_store *store, int64_t version)
 {
     int r = version < 1 ? -EBADMSG : 0;
     for (; r == 0 && version < HISTORY_SCHEMA; version++) {
-        char sql[512];
+        char sql[768];
         (void)snprintf(sql, sizeof(sql), "BEGIN IMMEDIATE;%sPRAGMA user_version = %d;COMMIT;",
                        upgrades[version], (int)version + 1);
         r = history_run(store, sql);
@@ -386,7 +401,10 @@ static int probe(struct history_store *store)
         " ORDER BY tier DESC, gpu DESC, at DESC LIMIT 1",
         "SELECT " HISTORY_PROCESS_COLUMNS " FROM process ORDER BY id DESC LIMIT 1",
         "SELECT process, at, used FROM step ORDER BY process DESC, at DESC LIMIT 1",
+        "SELECT process, at, lease FROM member ORDER BY process DESC, at DESC LIMIT 1",
+        "SELECT gpu, at, seen FROM look ORDER BY gpu DESC, at DESC LIMIT 1",
         "SELECT " HISTORY_LEASE_COLUMNS " FROM lease ORDER BY id DESC LIMIT 1",
+        "SELECT lease, at, was FROM resize ORDER BY lease DESC, at DESC LIMIT 1",
         "SELECT id, at, kind, gpu, pid, bytes, name, user, lease, text FROM event"
         " ORDER BY id DESC LIMIT 1",
     };

@@ -37,6 +37,8 @@ MUST_CHECK int history_store_open(const struct history_store_options *options,
                                   char problem[HISTORY_PROBLEM_MAX]);
 struct history_store *history_store_close(struct history_store *store); /* returns NULL */
 
+/* Whether files may be read in other threads meanwhile. */
+bool history_store_has_threads(void);
 const char *history_store_path(const struct history_store *store);
 void history_store_bound(struct history_store *store, uint64_t max_bytes);
 /* How long a call waits where another connection writes: at first not at all. */

@@ -8,7 +8,7 @@
 
 #include <sqlite3.h>
 
-#define HISTORY_SCHEMA 3
+#define HISTORY_SCHEMA 4
 #define HISTORY_LOG_PAGES 256          /* in the log, from which on it is brought into the file */
 #define HISTORY_LOG_PAGES_MOST 512     /* from which on nothing is added until that is done */
 #define HISTORY_APPLICATION 0x7672616D /* "vram", in the file's head */
@@ -18,7 +18,8 @@ struct history_store {
     struct history_sync *sync; /* NULL: SQLite brings its log into the file by itself */
     int log_pages;             /* after the last transaction */
     int wait_ms;
-    int64_t pruned_process; /* up to this one steps were looked at; 0: from the first on */
+    int64_t thinned_process,
+        pruned_process; /* up to these steps were looked at; 0: from the first */
     char path[HISTORY_PATH_MAX];
     int lock;
     uint64_t max_bytes;
@@ -35,8 +36,10 @@ struct history_tier {
 };
 #define HISTORY_TIERS 3
 extern const struct history_tier history_tiers[HISTORY_TIERS];
+#define HISTORY_KEPT_S ((int64_t)2 * 365 * 86400) /* intervals, leases, events */
 #define HISTORY_CHANGES_KEPT_S ((int64_t)6 * 3600)
-#define HISTORY_STEPS_KEPT_S ((int64_t)48 * 3600)
+#define HISTORY_STEPS_KEPT_S                                                                       \
+    ((int64_t)48 * 3600) /* as they were; then those of a quarter of an hour together */
 
 /* Keeps what went wrong, and returns it as an errno: -ENOSPC, -EBADMSG, -ENOMEM, -EBUSY, -EIO. */
 int history_fail(struct history_store *store, int failure);
@@ -49,6 +52,15 @@ MUST_CHECK int history_run(struct history_store *store, const char *sql);
 MUST_CHECK int history_next(struct history_store *store, sqlite3_stmt *statement);
 /* A number that a query answers; `otherwise` where it answers none. */
 int64_t history_number(struct history_store *store, const char *sql, int64_t otherwise);
+
+/* Runs a statement that takes a moment as its only value. */
+MUST_CHECK int history_run_before(struct history_store *store, const char *sql, int64_t before);
+/* Where a transaction is open: it was nothing. */
+void history_roll_back(struct history_store *store);
+
+/* Drops what is too old, and of the rest some, or much. */
+enum history_cut { HISTORY_CUT_NOTHING, HISTORY_CUT_SOME, HISTORY_CUT_MUCH };
+MUST_CHECK int history_cut(struct history_store *store, int64_t now_ms, enum history_cut cut);
 
 /* Unknown amounts, and ends that have not come, are NULL. */
 void history_bind_bytes(sqlite3_stmt *statement, int at, uint64_t bytes);

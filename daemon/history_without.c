@@ -119,6 +119,11 @@ void history_get_events(struct daemon *daemon, struct http_request *request)
     fail(daemon, request);
 }
 
+void history_get_report(struct daemon *daemon, struct http_request *request)
+{
+    fail(daemon, request);
+}
+
 void history_get_needs(struct daemon *daemon, struct http_request *request)
 {
     fail(daemon, request);

@@ -1,201 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The store: what is written, rolled up, and dropped. */
+/* The store: what is written, and rolled up. */
 #include "daemon/history_store_inner.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #define DAY_S ((int64_t)86400)
-#define KEPT_S (2 * 365 * DAY_S) /* intervals, leases, events */
-#define CUT_PARTS 400            /* of the time there is, the oldest part goes at once */
-#define CUT_PARTS_FEW 20         /* where there is no room left at all */
-#define STEPS_AT_ONCE 128        /* processes whose steps are looked at */
-#define PAGES_AT_ONCE "64"       /* that are given back */
-#define FULL_PERCENT 90          /* of what the file may have, from which on something goes */
-#define WAL_BYTES ((uint64_t)2 << 20)
 
 const struct history_tier history_tiers[HISTORY_TIERS] = {
-    {HISTORY_BUCKET_S, 2 * DAY_S}, {60, 30 * DAY_S}, {900, KEPT_S}};
-
-/* ---- Size ------------------------------------------------------------------------------------ */
-
-/* What the file itself may have: what is beside it counts too. */
-static uint64_t file_bytes(const struct history_store *store)
-{
-    return store->max_bytes > 4 * WAL_BYTES ? store->max_bytes - WAL_BYTES
-                                            : store->max_bytes / 4 * 3;
-}
-
-void history_store_bound(struct history_store *store, uint64_t max_bytes)
-{
-    char sql[64];
-    int64_t page = history_number(store, "PRAGMA page_size", 4096);
-    store->max_bytes = max_bytes < HISTORY_LEAST_BYTES ? HISTORY_LEAST_BYTES : max_bytes;
-    (void)snprintf(sql, sizeof(sql), "PRAGMA max_page_count = %" PRIu64,
-                   file_bytes(store) / (uint64_t)page);
-    (void)history_number(store, sql, 0); /* one that is larger already is not cut by this */
-}
-
-uint64_t history_store_bytes(struct history_store *store)
-{
-    int64_t page = history_number(store, "PRAGMA page_size", 0);
-    int64_t count = history_number(store, "PRAGMA page_count", 0);
-    int64_t free = history_number(store, "PRAGMA freelist_count", 0);
-    return (uint64_t)((count - free) * page);
-}
-
-static int drop_before(struct history_store *store, const char *sql, int64_t before)
-{
-    sqlite3_stmt *statement = history_prepare(store, sql);
-    if (!statement) {
-        return history_fail(store, store->failure);
-    }
-    (void)sqlite3_bind_int64(statement, 1, before);
-    int r = history_next(store, statement);
-    (void)sqlite3_finalize(statement);
-    return r;
-}
-
-static int drop_buckets(struct history_store *store, int seconds, int64_t before_s)
-{
-    sqlite3_stmt *statement = history_prepare(
-        store, "DELETE FROM bucket WHERE tier = ?2 AND gpu IN (SELECT id FROM gpu) AND at < ?1");
-    if (!statement) {
-        return history_fail(store, store->failure);
-    }
-    (void)sqlite3_bind_int64(statement, 1, before_s);
-    (void)sqlite3_bind_int(statement, 2, seconds);
-    int r = history_next(store, statement);
-    (void)sqlite3_finalize(statement);
-    return r;
-}
-
-/* The last step before the time that is kept says what a process has held since. */
-static int drop_steps_of(struct history_store *store, int64_t process, int64_t before_ms)
-{
-    sqlite3_stmt *statement =
-        history_prepare(store, "DELETE FROM step WHERE process = ?1 AND at <"
-                               " (SELECT max(at) FROM step WHERE process = ?1 AND at < ?2)");
-    if (!statement) {
-        return history_fail(store, store->failure);
-    }
-    (void)sqlite3_bind_int64(statement, 1, process);
-    (void)sqlite3_bind_int64(statement, 2, before_ms);
-    int r = history_next(store, statement);
-    (void)sqlite3_finalize(statement);
-    return r;
-}
-
-/* Those of some processes, going on where it ended the last time: all of them at once would take as long as the table is. */
-static int drop_steps(struct history_store *store, int64_t before_ms, size_t most)
-{
-    int r = 0;
-    sqlite3_stmt *next = history_prepare(store, "SELECT min(process) FROM step WHERE process > ?1");
-    if (!next) {
-        return history_fail(store, store->failure);
-    }
-    for (size_t i = 0; r >= 0 && i < most; i++) {
-        (void)sqlite3_bind_int64(next, 1, store->pruned_process);
-        r = history_next(store, next);
-        bool there = r == 1 && sqlite3_column_type(next, 0) == SQLITE_INTEGER;
-        store->pruned_process = there ? sqlite3_column_int64(next, 0) : 0;
-        (void)sqlite3_reset(next);
-        if (!there) {
-            break; /* from the first one on, the next time */
-        }
-        r = drop_steps_of(store, store->pruned_process, before_ms);
-    }
-    (void)sqlite3_finalize(next);
-    return r < 0 ? r : 0;
-}
-
-static int drop_changes(struct history_store *store, int64_t before_ms)
-{
-    return drop_before(store, "DELETE FROM change WHERE gpu IN (SELECT id FROM gpu) AND at < ?1",
-                       before_ms);
-}
-
-static int drop_coarse(struct history_store *store, int64_t before_ms)
-{
-    static const char *const statements[] = {
-        "DELETE FROM step WHERE process IN (SELECT id FROM process WHERE ended < ?1)",
-        "DELETE FROM process WHERE ended < ?1",
-        "DELETE FROM lease WHERE ended < ?1",
-        "DELETE FROM event WHERE at < ?1",
-    };
-    int r = 0;
-    for (size_t i = 0; r >= 0 && i < ARRAY_LENGTH(statements); i++) {
-        r = drop_before(store, statements[i], before_ms);
-    }
-    return r;
-}
-
-static int64_t oldest_ms(struct history_store *store)
-{
-    return history_number(
-        store,
-        "SELECT min(at) FROM ("
-        "SELECT (SELECT min(at) FROM bucket WHERE tier = t.column1 AND gpu = gpu.id) * 1000 AS at"
-        " FROM gpu, (VALUES(10), (60), (900)) AS t"
-        " UNION ALL SELECT (SELECT min(at) FROM change WHERE gpu = gpu.id) FROM gpu"
-        " UNION ALL SELECT min(at) FROM event UNION ALL SELECT min(ended) FROM process"
-        " UNION ALL SELECT min(asked) FROM lease)",
-        INT64_MAX);
-}
-
-/* The oldest part of all that there is. */
-static int cut_oldest(struct history_store *store, int64_t now_ms, bool urgent)
-{
-    int64_t oldest = oldest_ms(store);
-    if (oldest >= now_ms) {
-        return 0;
-    }
-    int64_t before_ms = oldest + (now_ms - oldest) / (urgent ? CUT_PARTS_FEW : CUT_PARTS) + 1000;
-    int r = drop_changes(store, before_ms);
-    r = r < 0 ? r : drop_steps(store, before_ms, urgent ? SIZE_MAX : STEPS_AT_ONCE);
-    for (size_t i = 0; r >= 0 && i < HISTORY_TIERS; i++) {
-        r = drop_buckets(store, history_tiers[i].seconds, before_ms / 1000);
-    }
-    return r < 0 ? r : drop_coarse(store, before_ms);
-}
-
-static int drop_old(struct history_store *store, int64_t now_ms)
-{
-    int r = drop_changes(store, now_ms - HISTORY_CHANGES_KEPT_S * 1000);
-    r = r < 0 ? r : drop_steps(store, now_ms - HISTORY_STEPS_KEPT_S * 1000, STEPS_AT_ONCE);
-    for (size_t i = 0; r >= 0 && i < HISTORY_TIERS; i++) {
-        r = drop_buckets(store, history_tiers[i].seconds, now_ms / 1000 - history_tiers[i].kept_s);
-    }
-    return r < 0 ? r : drop_coarse(store, now_ms - KEPT_S * 1000);
-}
-
-static void roll_back(struct history_store *store)
-{
-    if (!sqlite3_get_autocommit(store->db)) {
-        (void)sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
-    }
-}
-
-enum cut { CUT_NOTHING, CUT_SOME, CUT_MUCH };
-
-static int prune(struct history_store *store, int64_t now_ms, enum cut cut)
-{
-    int r = history_run(store, "BEGIN IMMEDIATE");
-    r = r < 0 ? r : drop_old(store, now_ms);
-    r = r < 0 || cut == CUT_NOTHING ? r : cut_oldest(store, now_ms, cut == CUT_MUCH);
-    r = r < 0 ? r : history_run(store, "COMMIT");
-    roll_back(store);
-    return r < 0 ? r : history_run(store, "PRAGMA incremental_vacuum(" PAGES_AT_ONCE ")");
-}
-
-int history_store_prune(struct history_store *store, int64_t now_ms)
-{
-    bool full = history_store_bytes(store) > file_bytes(store) / 100 * FULL_PERCENT;
-    return prune(store, now_ms, full ? CUT_SOME : CUT_NOTHING);
-}
+    {HISTORY_BUCKET_S, 2 * DAY_S}, {60, 30 * DAY_S}, {900, HISTORY_KEPT_S}};
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
@@ -309,6 +123,48 @@ static void join_gpus(const struct history_lease *lease, char *text, size_t size
     }
 }
 
+static int write_members(struct history_store *store, sqlite3_stmt *to,
+                         const struct history_batch *batch)
+{
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < batch->members.count; i++) {
+        const struct history_member *member = &batch->members.rows[i];
+        (void)sqlite3_bind_int64(to, 1, (sqlite3_int64)member->process);
+        (void)sqlite3_bind_int64(to, 2, member->at_ms);
+        history_bind_text(to, 3, member->lease);
+        r = put(store, to);
+    }
+    return r;
+}
+
+static int write_looks(struct history_store *store, sqlite3_stmt *to,
+                       const struct history_batch *batch)
+{
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < batch->looks.count; i++) {
+        const struct history_look *look = &batch->looks.rows[i];
+        (void)sqlite3_bind_int64(to, 1, look->gpu);
+        (void)sqlite3_bind_int64(to, 2, look->at_ms);
+        (void)sqlite3_bind_int(to, 3, look->seen);
+        r = put(store, to);
+    }
+    return r;
+}
+
+static int write_resizes(struct history_store *store, sqlite3_stmt *to,
+                         const struct history_batch *batch)
+{
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < batch->resizes.count; i++) {
+        const struct history_resize *resize = &batch->resizes.rows[i];
+        history_bind_text(to, 1, resize->lease);
+        (void)sqlite3_bind_int64(to, 2, resize->at_ms);
+        history_bind_bytes(to, 3, resize->was_bytes);
+        r = put(store, to);
+    }
+    return r;
+}
+
 static int write_leases(struct history_store *store, sqlite3_stmt *to,
                         const struct history_batch *batch)
 {
@@ -415,6 +271,9 @@ static const struct {
     {write_processes, "INSERT OR REPLACE INTO process(" HISTORY_PROCESS_COLUMNS ")"
                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"},
     {write_steps, "INSERT OR REPLACE INTO step VALUES(?1, ?2, ?3)"},
+    {write_members, "INSERT OR REPLACE INTO member VALUES(?1, ?2, ?3)"},
+    {write_looks, "INSERT OR REPLACE INTO look VALUES(?1, ?2, ?3)"},
+    {write_resizes, "INSERT OR IGNORE INTO resize VALUES(?1, ?2, ?3)"},
     {write_leases, "INSERT OR REPLACE INTO lease(" HISTORY_LEASE_COLUMNS ")"
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"},
     {write_events, "INSERT INTO event(at, kind, gpu, pid, bytes, name, user, lease, text)"
@@ -441,9 +300,11 @@ static int write_once(struct history_store *store, const struct history_batch *b
 {
     int r = history_run(store, "BEGIN IMMEDIATE");
     r = r < 0 ? r : write_rows(store, batch);
-    r = r < 0 ? r : drop_before(store, "INSERT OR REPLACE INTO meta VALUES('alive', ?1)", now_ms);
+    r = r < 0
+            ? r
+            : history_run_before(store, "INSERT OR REPLACE INTO meta VALUES('alive', ?1)", now_ms);
     r = r < 0 ? r : history_run(store, "COMMIT");
-    roll_back(store);
+    history_roll_back(store);
     return r;
 }
 
@@ -467,7 +328,7 @@ int history_store_write(struct history_store *store, const struct history_batch 
     int r = wait_for_log(store);
     r = r < 0 ? r : write_once(store, batch, now_ms);
     if (r == -ENOSPC) { /* of its own bound, or of the disk: what is old makes room in the file */
-        r = prune(store, now_ms, CUT_MUCH);
+        r = history_cut(store, now_ms, HISTORY_CUT_MUCH);
         r = r < 0 ? r : write_once(store, batch, now_ms);
     }
     store->alive_ms = r < 0 ? store->alive_ms : now_ms;
@@ -479,22 +340,30 @@ int history_store_cut(struct history_store *store)
     int64_t at = store->alive_ms;
     int r = history_run(store, "BEGIN IMMEDIATE");
     r = r < 0 ? r
-              : drop_before(store, "UPDATE process SET ended = max(began, ?1) WHERE ended IS NULL",
-                            at);
+              : history_run_before(
+                    store, "UPDATE process SET ended = max(began, ?1) WHERE ended IS NULL", at);
     r = r < 0 ? r
-              : drop_before(store,
-                            "UPDATE lease SET ended = max(asked, ?1), why = 'while no history was "
-                            "kept' WHERE ended IS NULL",
-                            at);
+              : history_run_before(
+                    store,
+                    "UPDATE lease SET ended = max(asked, ?1), why = 'while no history was "
+                    "kept' WHERE ended IS NULL",
+                    at);
     /* Behind the last thing that was seen: what comes next is not to be joined to it. */
     r = r < 0 ? r
-              : drop_before(store,
-                            "INSERT OR IGNORE INTO change SELECT gpu.id,"
-                            " max(?1, (SELECT max(at) FROM change WHERE gpu = gpu.id)) + 1,"
-                            " NULL, NULL FROM gpu WHERE (SELECT used FROM change WHERE"
-                            " gpu = gpu.id ORDER BY at DESC LIMIT 1) IS NOT NULL",
-                            at);
+              : history_run_before(store,
+                                   "INSERT OR IGNORE INTO change SELECT gpu.id,"
+                                   " max(?1, (SELECT max(at) FROM change WHERE gpu = gpu.id)) + 1,"
+                                   " NULL, NULL FROM gpu WHERE (SELECT used FROM change WHERE"
+                                   " gpu = gpu.id ORDER BY at DESC LIMIT 1) IS NOT NULL",
+                                   at);
+    r = r < 0 ? r
+              : history_run_before(store,
+                                   "INSERT OR IGNORE INTO look SELECT gpu.id,"
+                                   " max(?1, (SELECT max(at) FROM look WHERE gpu = gpu.id)) + 1, 0"
+                                   " FROM gpu WHERE (SELECT seen FROM look WHERE gpu = gpu.id"
+                                   " ORDER BY at DESC LIMIT 1)",
+                                   at);
     r = r < 0 ? r : history_run(store, "COMMIT");
-    roll_back(store);
+    history_roll_back(store);
     return r < 0 ? r : 0;
 }

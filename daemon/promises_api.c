@@ -415,6 +415,7 @@ static void change(struct promises *promises, struct http_request *request, cons
         return;
     } /* else after a restart it would be as it was: more is promised then, never less */
     daemon_changed(promises->daemon);
+    promises_tell_granted(promises, deal, &lease); /* smaller, it may be */
     if (size > old_size) {
         grow(promises, request, deal, size - old_size, &lease);
     } else {

@@ -146,6 +146,8 @@ def test_history__a_file_of_the_first_version_is_taken_over(past):
         for column in ("peak", "room", "total", "whole", "steady"):
             file.execute(f"ALTER TABLE lease DROP COLUMN {column}")
         file.execute("ALTER TABLE gpu DROP COLUMN mig")
+        for table in ("member", "resize", "look"):
+            file.execute(f"DROP TABLE {table}")
         file.execute("PRAGMA user_version = 1")
     past.start()
     after = past.get("history")["gpus"]

@@ -202,6 +202,8 @@ def test_store__a_file_of_the_second_version_is_taken_over(learning):
         db.execute("DROP INDEX lease_label")
         for column in ("peak", "room", "total", "whole", "steady"):
             db.execute(f"ALTER TABLE lease DROP COLUMN {column}")
+        for table in ("member", "resize", "look"):
+            db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 2")
     db.close()
     learning.start()

@@ -22,9 +22,10 @@ struct scene {
     struct vram_process processes[8];
 };
 
-static const char *no_lease(void *data, const struct vram_process *process)
+static const char *no_lease(void *data, const struct vram_process *process, const char **ret_name)
 {
     (void)data;
+    *ret_name = process->lease;
     return process->lease;
 }
 
@@ -457,6 +458,69 @@ static void test_core__without_memory_it_goes_on(void **state)
 
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, begin_scene, end_scene)
 
+/* ---- For reports ----------------------------------------------------------------------------- */
+
+static void test_core__which_lease_a_process_counts_for_is_a_row_when_it_changes(void **state)
+{
+    struct scene *scene = *state;
+    static const char *const leases[] = {NULL, NULL, "a", "a", "b", NULL, NULL};
+    process(scene, 7, "one", GIB);
+    for (size_t i = 0; i < ARRAY_LENGTH(leases); i++) {
+        scene->processes[0].lease = leases[i];
+        sample(scene, 2 * GIB);
+    }
+    const struct history_batch *batch = batch_of(scene);
+    assert_int_equal(batch->members.count, 3);
+    static const char *const rows[] = {"a", "b", ""};
+    static const int64_t seconds[] = {2, 4, 5};
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(batch->members.rows[i].lease, rows[i]);
+        assert_int_equal(batch->members.rows[i].at_ms, START_MS + seconds[i] * 1000);
+        assert_int_equal(batch->members.rows[i].process, 1);
+    }
+    assert_string_equal(batch->processes.rows[0].lease, "a");
+}
+
+/* Rows: at which second processes began to be looked at, or ceased to be. */
+static void check_looks(struct scene *scene, const int64_t *seconds, size_t count)
+{
+    const struct history_batch *batch = batch_of(scene);
+    assert_int_equal(batch->looks.count, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(batch->looks.rows[i].seen, i % 2 == 0);
+        assert_int_equal(batch->looks.rows[i].at_ms / 1000 - START_MS / 1000, seconds[i]);
+    }
+}
+
+static void test_core__when_processes_were_looked_at_is_known(void **state)
+{
+    struct scene *scene = *state;
+    process(scene, 7, "one", GIB);
+    for (int i = 0; i < 70; i++) { /* every five seconds, and from 20 on for half a minute not */
+        scene->gpu.processes_known = i % 5 == 0 && (i < 20 || i >= 50);
+        scene->gpu.state = i >= 60 ? VRAM_GPU_LOST : VRAM_GPU_OK;
+        sample(scene, GIB);
+    }
+    check_looks(scene, (const int64_t[]){0, 15, 50, 60}, 4);
+}
+
+static void test_core__who_sleeps_is_known_to_hold_nothing(void **state)
+{
+    struct scene *scene = *state;
+    process(scene, 7, "one", GIB);
+    sample(scene, GIB);
+    scene->gpu.processes_known = false;
+    scene->gpu.state = VRAM_GPU_ASLEEP;
+    for (int i = 0; i < 100; i++) {
+        sample(scene, GIB);
+    }
+    check_looks(scene, (const int64_t[]){0}, 1);
+    history_core_rest(scene->core, scene->wall_ms);
+    check_looks(scene, (const int64_t[]){0, 101}, 2);
+    sample(scene, GIB);
+    check_looks(scene, (const int64_t[]){0, 101, 101}, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +545,9 @@ int main(void)
         SCENE(test_core__a_gpu_is_lost_and_comes_back),
         SCENE(test_core__a_batch_is_bounded_and_counts_what_is_lost),
         SCENE(test_core__without_memory_it_goes_on),
+        SCENE(test_core__which_lease_a_process_counts_for_is_a_row_when_it_changes),
+        SCENE(test_core__when_processes_were_looked_at_is_known),
+        SCENE(test_core__who_sleeps_is_known_to_hold_nothing),
     };
     return cmocka_run_group_tests_name("history_core", tests, NULL, NULL);
 }
