@@ -88,7 +88,7 @@ static int ask(struct vram *vram, const char *target, const char *key, struct pa
 
 void past_print(struct buf *out, const void *document)
 {
-    char *dumped = json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *dumped = json_dumps(document, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     if (dumped) {
         buf_text(out, dumped);
     } else {

@@ -20,7 +20,7 @@ int vram_daemon_get(struct vram *vram, const char *target, char **ret_text)
     if (daemon_call(vram, &call, &document, &err) < 0) {
         return handle_fail(vram, &err);
     }
-    char *text = json_dumps(document, JSON_COMPACT | JSON_ENSURE_ASCII);
+    char *text = json_dumps(document, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
     json_decref(document);
     if (!text) {
         return handle_fail_with(vram, -ENOMEM, "out_of_memory", "out of memory");

@@ -160,6 +160,7 @@ def test_history__without_one_it_says_how_to_have_one(make_daemon):
     daemon = make_daemon().start()
     reply = daemon.get("/v1/history")
     assert reply.status == 503 and reply.error["code"] == "no_history" and "history = on" in reply.error["hint"]
+    daemon.stop()
     assert daemon.start("--history", "relative").ready == ""
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pwd
+import re
 import signal
 import sqlite3
 import time
@@ -285,6 +286,8 @@ def test_command__for_programs(week):
     rows = list(csv.DictReader(io.StringIO(week.daemon.vram("report", "--csv", "--by", "gpu", *TIME).stdout)))
     assert rows[0]["gpu_index"] == "0" and rows[0]["gpu"].startswith("GPU-")
     assert json.loads(week.daemon.vram("report", "--json", *TIME).stdout)["total"]["granted"] == 3
+    text = week.daemon.vram("report", "--json", "--since", "1000s").stdout
+    assert re.search(r'"hours":0.27777[0-9],', text), "what the daemon has rounded is shown so"
 
 
 def test_report__over_tcp_is_for_reading(past):  # noqa: F811
