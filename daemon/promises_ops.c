@@ -255,6 +255,11 @@ static void say_room(const struct promises *promises, const struct ledger_waiter
     }
 }
 
+static const char *plural(uint32_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 void promises_say_limit(const struct promises *promises, uint32_t uid, char *text, size_t size)
 {
     char user[METRICS_USER_MAX], may[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX];
@@ -267,13 +272,19 @@ void promises_say_limit(const struct promises *promises, uint32_t uid, char *tex
         buf_format(&buf, " %s", size_format(limits.bytes, may));
     }
     if (limits.gpus != UINT32_MAX) {
-        buf_format(&buf, " on %" PRIu32 " GPU%s", limits.gpus, limits.gpus == 1 ? "" : "s");
+        buf_format(&buf, " on %" PRIu32 " GPU%s", limits.gpus, plural(limits.gpus));
     }
     if (limits.leases != UINT32_MAX) {
-        buf_format(&buf, " in %" PRIu32 " lease%s", limits.leases, limits.leases == 1 ? "" : "s");
+        buf_format(&buf, " in %" PRIu32 " lease%s", limits.leases, plural(limits.leases));
     }
-    buf_format(&buf, " at once, and has %s on %" PRIu32 " in %" PRIu32,
-               size_format(tally.bytes, has), tally.gpus, tally.leases);
+    buf_format(&buf, " at once, and has ");
+    if (tally.leases) {
+        buf_format(&buf, "%s on %" PRIu32 " GPU%s in %" PRIu32 " lease%s",
+                   size_format(tally.bytes, has), tally.gpus, plural(tally.gpus), tally.leases,
+                   plural(tally.leases));
+    } else {
+        buf_text(&buf, "none");
+    }
     (void)text_copy(text, size, buf.failed ? "its user's limit" : buf.data);
     buf_done(&buf);
 }

@@ -141,7 +141,7 @@ function speak() {
 const STREAM = {
   snapshot: (data) => state.figures(data, true),
   memory: (data) => state.figures(data, false),
-  leases: (data) => Object.assign(state, { leases: data.leases, waiters: data.waiters }),
+  leases: (data) => Object.assign(state, { leases: data.leases, waiters: data.waiters, ceilings: data.ceilings }),
   event: (data) => state.happened(data),
   lag: (data) => { state.lag += data.missed; },
   trouble: (data) => {
@@ -242,7 +242,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { ch
 byId("copy").addEventListener("click", copyLink);
 byId("csv").addEventListener("click", () => download("csv", "text/csv", table.csv()));
 byId("json").addEventListener("click", () => download("json", "application/json", `${JSON.stringify({ ...state.snapshot,
-  gpus: state.gpuList().map(({ gpu, processes }) => ({ ...gpu, processes })), leases: state.leases, waiters: state.waiters }, null, 1)}\n`));
+  gpus: state.gpuList().map(({ gpu, processes }) => ({ ...gpu, processes })), leases: state.leases, waiters: state.waiters, ceilings: state.ceilings }, null, 1)}\n`));
 byId("pause").addEventListener("click", () => charts.pause(charts.paused === null));
 byId("back").addEventListener("click", () => charts.back());
 byId("help-open").addEventListener("click", () => byId("help").showModal());

@@ -95,6 +95,7 @@ function drawCard(card, one) {
   const facts = [`${gib(gpu.free_bytes)} free`, `${gib(gpu.headroom_bytes)} headroom`];
   if (known(gpu.temperature_c)) facts.push(`${gpu.temperature_c} °C`);
   if (known(gpu.utilization_percent)) facts.push(`${gpu.utilization_percent} % busy`);
+  if (gpu.drained) facts.push("drained: no new lease");
   if (!one.processes) facts.push("processes not visible");
   if (gpu.age_ms > 2500) facts.push(`figures ${Math.round(gpu.age_ms / 1000)} s old`);
   setText(parts.facts, facts.join(" · "));

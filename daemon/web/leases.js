@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Leases, who waits, and both over time. They are made and ended by the command: over the page there is only reading.
+// Leases, who waits, and both over time; what ceilings keep. They are made and ended by the command: over the page there is only reading.
 import { clock, el, gib, known, name, setText, span } from "./format.js";
 import { get } from "./api.js";
 import { gpuName } from "./state.js";
@@ -39,7 +39,7 @@ export class Leases {
   }
 
   draw(from, to) {
-    const { leases, waiters } = this.state, now = Date.now() / 1000;
+    const { leases, waiters, ceilings } = this.state, now = Date.now() / 1000;
     const size = leases.reduce((sum, lease) => sum + lease.size_bytes * lease.gpus.length, 0);
     const unfilled = leases.reduce((sum, lease) => sum + lease.outstanding_bytes, 0);
     setText(document.getElementById("lease-sum"), leases.length
@@ -52,6 +52,9 @@ export class Leases {
     fill(document.getElementById("queue-table"), ["#", "who", "user", "size", "waits", "for"],
       waiters.map((w) => [String(w.position), name(w.label ?? `pid ${w.pid}`, 30), name(w.user, 20),
         gib(w.size_bytes) + (w.gpu_count > 1 ? ` on ${w.gpu_count}` : ""), since(w.since, now), name(w.waits_for, 160)]), "Nobody waits.");
+    document.getElementById("ceilings").hidden = !ceilings.length;
+    fill(document.getElementById("ceiling-table"), ["ceiling", "for", "on", "size", "held", "unfilled"],
+      ceilings.map((c) => [name(c.name, 30), name(c.match, 40), this.where([c.gpu]), gib(c.size_bytes), gib(c.held_bytes), gib(c.outstanding_bytes)]), "");
     if (performance.now() - this.readAt > 15000) this.read(from, to);
     this.timeline(from, to);
   }

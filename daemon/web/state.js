@@ -12,6 +12,7 @@ export class State {
     this.gpus = new Map(); // by UUID: {key, gpu, processes: null or a list, live: points}
     this.leases = [];
     this.waiters = [];
+    this.ceilings = [];
     this.events = [];
     this.daemon = null;
     this.trouble = null; // {code, message, hint}

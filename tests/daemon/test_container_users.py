@@ -92,7 +92,7 @@ def test_container__a_label_is_counted_as_a_user_has_limits_and_comes_back(machi
     machine.lease(ADA, "3G")
     when(daemon, lambda listed: len(listed["leases"]) == 1, "the first holds")
     machine.lease(ADA, "3G")
-    limit = "ada-lab may lease 4.0 GiB at once, and has 3.0 GiB on 1 in 1"
+    limit = "ada-lab may lease 4.0 GiB at once, and has 3.0 GiB on 1 GPU in 1 lease"
     listed = when(daemon, lambda listed: listed["waiters"] and limit in listed["waiters"][0]["waits_for"], "the second waits")
     assert listed["waiters"][0]["user"] == "ada-lab"
     machine.lease(BOB, "9G")

@@ -91,13 +91,13 @@ def test_limits__are_refused_or_waited_for(system, users):
     crowd = users(daemon)
     status, answer = ask_as(daemon, ADA, 11 * GIB)
     assert (status, answer["verdict"]) == (200, "never")
-    assert f"{ADA} may lease 10.0 GiB at once, and has 0 B on 0 in 0" in answer["message"]
+    assert f"{ADA} may lease 10.0 GiB at once, and has none" in answer["message"]
     own = [crowd.spawn("cat", user=ADA, group=ADA, extra_groups=[]) for _ in range(3)]
     first = granted(ask_as(daemon, ADA, 6 * GIB, owner={"pid": own[0].pid})[1])
     status, answer = ask_as(daemon, ADA, 6 * GIB, owner={"pid": own[1].pid})
     assert answer["verdict"] == "not_now" and "the end of other leases" in answer["message"]
     process = queue_as(crowd, ADA, "6G")
-    assert "may lease 10.0 GiB at once, and has 6.0 GiB on 1 in 1" in leases(daemon)["waiters"][0]["waits_for"]
+    assert "may lease 10.0 GiB at once, and has 6.0 GiB on 1 GPU in 1 lease" in leases(daemon)["waiters"][0]["waits_for"]
     assert code(ask_as(daemon, ADA, 6 * GIB, owner={"pid": own[2].pid}, wait_ms=None)) == (429, "too_many")
     granted(ask_as(daemon, BOB, 12 * GIB)[1])  # whom it does not hold back
     assert as_user(daemon, ADA, "DELETE", f"/v1/leases/{first['id']}")[0] == 200

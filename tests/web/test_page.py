@@ -60,10 +60,22 @@ def test_cards__what_there_is_and_whose(make_page, browser, hold, leases):
 def test_cards__what_ceilings_keep(make_page, browser, tmp_path):
     config = tmp_path / "vram.conf"
     config.write_text("[ceiling render]\nmatch = name:render\nsize = 6G\ngpu = 0\n")
-    make_page("sim:2x3090", "--config", str(config))
+    page = make_page("sim:2x3090", "--config", str(config))
     browser.until_text(".card:nth-child(2) .legend", "kept by ceilings6.0 GiB")
     browser.until_text(".card:nth-child(1) .legend", "kept by ceilings6.0 GiB")
     assert "ceilings" not in browser.text(".card:nth-child(3) .legend")
+    browser.until_text("#ceiling-table td:first-child", "render")
+    assert browser.texts("#ceiling-table td") == ["render", "name:render", "GPU 0", "6.0 GiB", "0.0 GiB", "6.0 GiB"]
+    page.picture("ceilings", whole=True)
+
+
+def test_cards__a_drained_gpu(make_page, browser):
+    page = make_page("sim:2x3090")
+    assert "drained" not in browser.text(".card:nth-child(2) .facts")
+    page.daemon.vram("drain", "0")
+    browser.until_text(".card:nth-child(2) .facts", "drained: no new lease")
+    page.daemon.vram("undrain", "0")
+    browser.until("return !document.querySelector(arguments[0]).textContent.includes('drained')", ".card:nth-child(2) .facts")
 
 
 def test_cards__processes_that_cannot_be_seen(make_page, browser):
