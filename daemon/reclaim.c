@@ -1,81 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/reclaim.h"
+#include "daemon/reclaim_inner.h"
 
-#include "common/clock.h"
 #include "common/size.h"
 #include "common/text.h"
-#include "daemon/reclaim_ask.h"
-#include "daemon/reclaim_match.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND_NS ((uint64_t)1000000000)
-#define BLIND_NS (2 * SECOND_NS) /* without a look for so long nobody was seen to be idle */
-#define WORD_NS SECOND_NS        /* how long its own word counts */
-#define QUIET_NS (SECOND_NS / 2) /* after so long nothing more is expected */
-#define LATE_NS SECOND_NS
-#define REST_MOST_NS (3600 * SECOND_NS)
 #define UUIDS_MAX 1000
-
-enum load {
-    LOAD_UNKNOWN,
-    LOAD_LOW,
-    LOAD_HIGH,
-};
-
-/* In which a holder is, as far as asking it goes. */
-enum readiness {
-    ABSENT, /* it has nothing to give back */
-    READY,  /* it may be asked */
-    SOON,   /* it may be, once it was seen idle for long enough, or has said that it is */
-    BUSY,
-    UNTOLD,  /* nobody can tell whether it is busy */
-    RESTING, /* nothing came back when it was asked */
-    ASKED,
-};
-
-struct holder {
-    struct reclaim *reclaim;
-    struct config_holder config;
-
-    /* as it was looked at last */
-    uint64_t *held; /* for each GPU of the sample */
-    uint64_t held_bytes, leased_bytes;
-    enum load load;
-    uint64_t idle_since_ns; /* 0: it is not idle */
-
-    struct reclaim_ask *inquiry;
-    uint64_t word_ns; /* when it said whether it is busy; 0: never */
-    bool word_busy;
-
-    struct reclaim_ask *ask; /* is being asked */
-    bool is_open;            /* was asked, and what came of it is not told yet */
-    bool answered;
-    char failure[RECLAIM_FAILURE_MAX];
-    char id[RECLAIM_ID_MAX]; /* for whom */
-    uint64_t asked_ns, before_bytes, least_bytes, least_ns;
-    char uuid[96];
-
-    unsigned failures; /* in a row */
-    uint64_t rest_until_ns;
-    char last[RECLAIM_TEXT_MAX];
-    uint64_t last_ns;
-};
-
-struct reclaim {
-    struct event_base *base;
-    reclaim_promised_function promised;
-    reclaim_told_function told;
-    void *data;
-    size_t count;
-    struct holder *holders;
-    bool wants_commands;
-    size_t gpu_count;
-    uint64_t looked_ns;
-    struct vram_snapshot *kept; /* that was looked at last */
-};
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
@@ -138,239 +71,7 @@ uint32_t reclaim_take(const struct reclaim *reclaim)
     return reclaim->count ? VRAM_TAKE_PROCESSES | VRAM_TAKE_HEALTH | commands : 0;
 }
 
-/* ---- Results --------------------------------------------------------------------------------- */
-
-static uint64_t returned_by(const struct holder *holder)
-{
-    return holder->before_bytes > holder->least_bytes ? holder->before_bytes - holder->least_bytes
-                                                      : 0;
-}
-
-static void say_result(struct holder *holder, uint64_t returned, uint64_t took_ns)
-{
-    char bytes[SIZE_TEXT_MAX], took[32];
-    bool failed = holder->failure[0];
-    if (took_ns < SECOND_NS / 10) {
-        (void)snprintf(took, sizeof(took), "%.0f ms", (double)took_ns / 1e6);
-    } else {
-        (void)snprintf(took, sizeof(took), "%.1f s", (double)took_ns / (double)SECOND_NS);
-    }
-    if (returned >= RECLAIM_LEAST_BYTES) {
-        (void)snprintf(holder->last, sizeof(holder->last), "asked %s: %s back in %s%s%s%s",
-                       holder->config.name, size_format(returned, bytes), took, failed ? " (" : "",
-                       holder->failure, failed ? ")" : "");
-    } else {
-        (void)snprintf(holder->last, sizeof(holder->last), "asked %s: nothing came back%s%s%s",
-                       holder->config.name, failed ? " (" : "", holder->failure, failed ? ")" : "");
-    }
-}
-
-/* What came back is told; who gave nothing is left alone, longer each time. */
-static void conclude(struct holder *holder, uint64_t now_ns)
-{
-    uint64_t returned = returned_by(holder), rest_ns = holder->config.again_ns;
-    struct reclaim_result result = {
-        .holder = holder->config.name,
-        .id = holder->id,
-        .uuid = holder->uuid[0] ? holder->uuid : NULL,
-        .returned_bytes = returned,
-        .took_ns = holder->least_ns - holder->asked_ns,
-        .text = holder->last,
-    };
-    if (returned >= RECLAIM_LEAST_BYTES) {
-        holder->failures = 0;
-    } else {
-        for (unsigned i = 0; i < holder->failures && rest_ns < REST_MOST_NS; i++) {
-            rest_ns *= 2;
-        }
-        holder->failures++;
-        holder->rest_until_ns = now_ns + (rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS);
-    }
-    holder->is_open = false;
-    holder->last_ns = now_ns;
-    say_result(holder, returned, result.took_ns);
-    holder->reclaim->told(holder->reclaim->data, &result);
-}
-
-/* Who answers late may still give back; who has given something and stopped is done. */
-static void judge(struct holder *holder, uint64_t now_ns)
-{
-    uint64_t late_ns = holder->answered ? 0 : LATE_NS; /* its talk ends by then, and says why */
-    bool overdue = now_ns - holder->asked_ns >= holder->config.timeout_ns + late_ns;
-    bool is_quiet = now_ns - holder->least_ns >= QUIET_NS;
-    bool has_given = returned_by(holder) >= RECLAIM_LEAST_BYTES;
-    if (overdue || (is_quiet && holder->answered && (has_given || holder->failure[0]))) {
-        conclude(holder, now_ns);
-    }
-}
-
-static void on_asked(void *data, const char *failure, bool busy)
-{
-    struct holder *holder = data;
-    (void)busy;
-    holder->answered = true;
-    (void)text_copy(holder->failure, sizeof(holder->failure), failure);
-    holder->ask = reclaim_ask_free(holder->ask);
-}
-
-static void on_word(void *data, const char *failure, bool busy)
-{
-    struct holder *holder = data;
-    uint64_t now_ns = clock_now_ns();
-    holder->inquiry = reclaim_ask_free(holder->inquiry);
-    if (failure[0]) { /* who cannot be asked whether it is busy cannot be asked for memory */
-        holder->before_bytes = holder->least_bytes = 0;
-        holder->asked_ns = holder->least_ns = now_ns;
-        holder->id[0] = '\0';
-        (void)text_copy(holder->failure, sizeof(holder->failure), failure);
-        conclude(holder, now_ns);
-        return;
-    }
-    holder->word_ns = now_ns;
-    holder->word_busy = busy;
-    holder->idle_since_ns = busy ? 0 : holder->idle_since_ns ? holder->idle_since_ns : now_ns;
-}
-
-/* ---- A look ---------------------------------------------------------------------------------- */
-
-static struct holder *holder_of(const struct reclaim *reclaim, const struct vram_process *process)
-{
-    for (size_t i = 0; i < reclaim->count; i++) {
-        if (reclaim_is_of(reclaim->holders[i].config.match, process)) {
-            return &reclaim->holders[i];
-        }
-    }
-    return NULL;
-}
-
-static int make_room_for(struct reclaim *reclaim, size_t gpu_count)
-{
-    for (size_t i = 0; reclaim->gpu_count != gpu_count && i < reclaim->count; i++) {
-        uint64_t *held = reallocarray(reclaim->holders[i].held, gpu_count + 1, sizeof(*held));
-        if (!held) {
-            reclaim->gpu_count = 0; /* they are of several sizes now */
-            return -ENOMEM;
-        }
-        reclaim->holders[i].held = held;
-    }
-    reclaim->gpu_count = gpu_count;
-    for (size_t i = 0; i < reclaim->count; i++) {
-        struct holder *holder = &reclaim->holders[i];
-        memset(holder->held, 0, (gpu_count + 1) * sizeof(*holder->held));
-        holder->held_bytes = holder->leased_bytes = 0;
-        holder->load = LOAD_LOW;
-    }
-    return 0;
-}
-
-static void count_process(struct reclaim *reclaim, size_t place, const struct vram_gpu *gpu,
-                          const struct vram_process *process)
-{
-    struct holder *holder = holder_of(reclaim, process);
-    if (!holder || process->used_bytes == VRAM_UNKNOWN) {
-        return;
-    }
-    uint64_t promised = reclaim->promised(reclaim->data, gpu, process);
-    holder->leased_bytes += promised;
-    if (promised == process->used_bytes) {
-        return;
-    }
-    holder->held[place] += process->used_bytes - promised;
-    holder->held_bytes += process->used_bytes - promised;
-    if (gpu->utilization_percent == VRAM_UNKNOWN) {
-        holder->load = holder->load == LOAD_HIGH ? LOAD_HIGH : LOAD_UNKNOWN;
-    } else if (gpu->utilization_percent >= holder->config.busy_percent) {
-        holder->load = LOAD_HIGH;
-    }
-}
-
-static void look_at(struct holder *holder, uint64_t now_ns)
-{
-    bool was_blind = now_ns - holder->reclaim->looked_ns > BLIND_NS;
-    bool has_word = reclaim_has_word(&holder->config);
-    bool is_idle =
-        has_word ? holder->word_ns && now_ns - holder->word_ns < BLIND_NS && !holder->word_busy
-                 : holder->load == LOAD_LOW;
-    if (!is_idle || was_blind) {
-        holder->idle_since_ns = 0;
-    }
-    if (is_idle && !has_word && !holder->idle_since_ns) {
-        holder->idle_since_ns = now_ns;
-    }
-    if (holder->is_open && holder->held_bytes < holder->least_bytes) {
-        holder->least_bytes = holder->held_bytes;
-        holder->least_ns = now_ns;
-    }
-    if (holder->is_open) {
-        judge(holder, now_ns);
-    }
-}
-
-int reclaim_look(struct reclaim *reclaim, const struct vram_snapshot *snapshot, uint64_t now_ns)
-{
-    size_t count = vram_snapshot_gpu_count(snapshot);
-    if (!reclaim->count) {
-        return 0;
-    }
-    if (make_room_for(reclaim, count) < 0) {
-        return -ENOMEM;
-    }
-    (void)vram_snapshot_unref(reclaim->kept);
-    reclaim->kept = vram_snapshot_ref((struct vram_snapshot *)(uintptr_t)snapshot);
-    for (size_t i = 0; i < count; i++) {
-        const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, i);
-        for (size_t j = 0; j < gpu->process_count; j++) {
-            count_process(reclaim, i, gpu, &gpu->processes[j]);
-        }
-    }
-    for (size_t i = 0; i < reclaim->count; i++) {
-        look_at(&reclaim->holders[i], now_ns);
-    }
-    reclaim->looked_ns = now_ns;
-    return 0;
-}
-
-/* ---- Who may be asked ------------------------------------------------------------------------ */
-
-static enum readiness rested(const struct holder *holder, uint64_t now_ns)
-{
-    bool idle_long_enough =
-        holder->idle_since_ns && now_ns - holder->idle_since_ns >= holder->config.idle_ns;
-    if (holder->config.busy == HOLDER_BUSY_NEVER) {
-        return READY;
-    }
-    if (reclaim_has_word(&holder->config)) {
-        bool is_fresh = holder->word_ns && now_ns - holder->word_ns < WORD_NS;
-        return holder->word_ns && holder->word_busy ? BUSY
-               : is_fresh && idle_long_enough       ? READY
-                                                    : SOON;
-    }
-    return holder->load == LOAD_UNKNOWN ? UNTOLD
-           : holder->load == LOAD_HIGH  ? BUSY
-           : idle_long_enough           ? READY
-                                        : SOON;
-}
-
-static enum readiness readiness_of(const struct holder *holder, uint64_t now_ns)
-{
-    return holder->is_open || holder->ask   ? ASKED
-           : !holder->held_bytes            ? ABSENT
-           : now_ns < holder->rest_until_ns ? RESTING
-                                            : rested(holder, now_ns);
-}
-
-/* A word that is wanted and not fresh is asked for. */
-static void inquire(struct holder *holder, uint64_t now_ns)
-{
-    bool is_fresh = holder->word_ns && now_ns - holder->word_ns < WORD_NS;
-    if (!reclaim_has_word(&holder->config) || is_fresh || holder->inquiry) {
-        return;
-    }
-    holder->inquiry = reclaim_inquire(holder->reclaim->base, &holder->config, on_word, holder);
-    if (!holder->inquiry) {
-        on_word(holder, "it cannot be asked whether it is busy", false);
-    }
-}
+/* ---- Whom to ask ----------------------------------------------------------------------------- */
 
 /* The cheapest set of those that are as ready as `most` says, at least; their positions as bits. */
 static uint32_t plan(const struct reclaim *reclaim, const struct reclaim_wish *wish,
@@ -444,9 +145,9 @@ static void ask(struct holder *holder, const struct reclaim_wish *wish, bool alo
     holder->word_ns = 0; /* what it does after this is another matter */
     holder->idle_since_ns = 0;
     holder->ask =
-        reclaim_ask_new(holder->reclaim->base, &holder->config, &wanted, on_asked, holder);
+        reclaim_ask_new(holder->reclaim->base, &holder->config, &wanted, holder_asked, holder);
     if (!holder->ask) {
-        on_asked(holder, "it cannot be asked", false);
+        holder_asked(holder, "it cannot be asked", false);
     }
 }
 
@@ -487,7 +188,7 @@ static void note_hindered(struct reclaim *reclaim, uint32_t set, uint64_t now_ns
             note(holder, words[readiness], text);
         }
         if (set & UINT32_C(1) << i && readiness == BUSY) {
-            inquire(holder, now_ns);
+            holder_inquire(holder, now_ns);
         }
     }
 }
@@ -512,7 +213,7 @@ static void go_on(struct reclaim *reclaim, const struct reclaim_wish *wish, uint
     for (size_t i = 0; i < reclaim->count; i++) {
         if (set & UINT32_C(1) << i && readiness_of(&reclaim->holders[i], now_ns) != READY) {
             all_ready = false;
-            inquire(&reclaim->holders[i], now_ns);
+            holder_inquire(&reclaim->holders[i], now_ns);
         }
     }
     for (size_t i = 0; all_ready && i < reclaim->count; i++) {
@@ -550,8 +251,8 @@ void reclaim_settle(struct reclaim *reclaim, const char *id, uint64_t now_ns)
     for (size_t i = 0; i < reclaim->count; i++) {
         struct holder *holder = &reclaim->holders[i];
         if (holder->is_open && strcmp(holder->id, id) == 0 &&
-            returned_by(holder) >= RECLAIM_LEAST_BYTES) {
-            conclude(holder, now_ns);
+            holder_returned(holder) >= RECLAIM_LEAST_BYTES) {
+            holder_conclude(holder, now_ns);
         }
     }
 }

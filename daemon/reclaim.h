@@ -6,7 +6,9 @@
  *   config_holders.c   what the configuration says of them
  *   reclaim_match.c    which processes are a holder's own: pure
  *   reclaim_plan.c     whom to ask: pure
- *   reclaim.c          who holds what, who is idle, who was asked, what came back
+ *   reclaim.c          who is asked for whom
+ *   reclaim_look.c     who holds what, who is idle, who may be asked
+ *   reclaim_result.c   what came back
  *   reclaim_ask.c      a talk with one: reclaim_dialect.c (what programs understand, pure), reclaim_http.c,
  *                      reclaim_command.c
  *   promises_room.c    joins it with the desk
