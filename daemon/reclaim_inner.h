@@ -27,7 +27,12 @@ enum readiness {
 
 struct holder {
     struct reclaim *reclaim;
+    char name[RECLAIM_NAME_MAX];
     struct config_holder config;
+
+    /* of a lease */
+    char lease[RECLAIM_ID_MAX]; /* "": it is a configured one */
+    bool ready, seen;           /* as the last look has it; in the present one */
 
     /* as it was looked at last */
     uint64_t *held; /* for each GPU of the sample */
@@ -38,6 +43,7 @@ struct holder {
     struct reclaim_ask *inquiry;
     uint64_t word_ns; /* when it said whether it is busy; 0: never */
     bool word_busy;
+    char busy_id[RECLAIM_ID_MAX]; /* of a lease: for whom it was busy last */
 
     struct reclaim_ask *ask; /* is being asked */
     bool is_open;            /* was asked, and what came of it is not told yet */
@@ -55,16 +61,19 @@ struct holder {
 
 struct reclaim {
     struct event_base *base;
-    reclaim_promised_function promised;
-    reclaim_told_function told;
+    const struct reclaim_ops *ops;
     void *data;
-    size_t count;
-    struct holder *holders;
+    size_t count, configured; /* these first, then leases */
+    struct holder **holders;
     bool wants_commands;
     size_t gpu_count;
     uint64_t looked_ns;
     struct vram_snapshot *kept; /* that was looked at last */
 };
+
+/* ---- reclaim.c ---- */
+struct holder *holder_new(struct reclaim *reclaim, const char *name);
+struct holder *holder_free(struct holder *holder); /* returns NULL */
 
 /* ---- reclaim_look.c ---- */
 enum readiness readiness_of(const struct holder *holder, uint64_t now_ns);
@@ -77,6 +86,8 @@ uint64_t holder_returned(const struct holder *holder);
 void holder_conclude(struct holder *holder, uint64_t now_ns);
 /* With each look at one that was asked. */
 void holder_judge(struct holder *holder, uint64_t now_ns);
+/* Its client says, or it is known without it, that it is busy: this is told at once, and to the same request once. */
+void holder_busy(struct holder *holder, uint64_t now_ns);
 /* Its talk has ended: reclaim_ask_function. */
 void holder_asked(void *data, const char *failure, bool busy);
 

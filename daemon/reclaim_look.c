@@ -16,9 +16,9 @@
 
 static struct holder *holder_of(const struct reclaim *reclaim, const struct vram_process *process)
 {
-    for (size_t i = 0; i < reclaim->count; i++) {
-        if (reclaim_is_of(reclaim->holders[i].config.match, process)) {
-            return &reclaim->holders[i];
+    for (size_t i = 0; i < reclaim->configured; i++) {
+        if (reclaim_is_of(reclaim->holders[i]->config.match, process)) {
+            return reclaim->holders[i];
         }
     }
     return NULL;
@@ -26,23 +26,130 @@ static struct holder *holder_of(const struct reclaim *reclaim, const struct vram
 
 static int make_room_for(struct reclaim *reclaim, size_t gpu_count)
 {
-    for (size_t i = 0; reclaim->gpu_count != gpu_count && i < reclaim->count; i++) {
-        uint64_t *held = reallocarray(reclaim->holders[i].held, gpu_count + 1, sizeof(*held));
+    for (size_t i = 0; i < reclaim->count; i++) {
+        if (reclaim->holders[i]->held && reclaim->gpu_count == gpu_count) {
+            continue;
+        }
+        uint64_t *held = reallocarray(reclaim->holders[i]->held, gpu_count + 1, sizeof(*held));
         if (!held) {
             reclaim->gpu_count = 0; /* they are of several sizes now */
             return -ENOMEM;
         }
-        reclaim->holders[i].held = held;
+        reclaim->holders[i]->held = held;
     }
     reclaim->gpu_count = gpu_count;
     for (size_t i = 0; i < reclaim->count; i++) {
-        struct holder *holder = &reclaim->holders[i];
+        struct holder *holder = reclaim->holders[i];
         memset(holder->held, 0, (gpu_count + 1) * sizeof(*holder->held));
         holder->held_bytes = holder->leased_bytes = 0;
         holder->load = LOAD_LOW;
     }
     return 0;
 }
+
+/* ---- Leases ---------------------------------------------------------------------------------- */
+
+static struct holder *find_lease(const struct reclaim *reclaim, const char *lease)
+{
+    for (size_t i = reclaim->configured; i < reclaim->count; i++) {
+        if (strcmp(reclaim->holders[i]->lease, lease) == 0) {
+            return reclaim->holders[i];
+        }
+    }
+    return NULL;
+}
+
+static struct holder *add_lease(struct reclaim *reclaim, const struct reclaim_offer *offer)
+{
+    struct holder **grown =
+        reallocarray(reclaim->holders, reclaim->count + 1, sizeof(struct holder *));
+    if (!grown) {
+        return NULL;
+    }
+    reclaim->holders = grown;
+    struct holder *holder = holder_new(reclaim, offer->name);
+    uint64_t *held = calloc(reclaim->gpu_count + 1, sizeof(*held));
+    if (!holder || !held) {
+        free(held);
+        return holder_free(holder);
+    }
+    holder->held = held;
+    holder->config.busy = HOLDER_BUSY_NEVER; /* but for what it says when it is asked */
+    holder->config.timeout_ns = RECLAIM_TIMEOUT_NS;
+    holder->config.again_ns = RECLAIM_AGAIN_NS;
+    (void)text_copy(holder->lease, sizeof(holder->lease), offer->id);
+    grown[reclaim->count++] = holder;
+    return holder;
+}
+
+/* Those that the list does not have any more go. */
+static void forget_unseen(struct reclaim *reclaim)
+{
+    size_t kept = reclaim->configured;
+    for (size_t i = reclaim->configured; i < reclaim->count; i++) {
+        struct holder *holder = reclaim->holders[i];
+        if (holder->seen) {
+            holder->seen = false;
+            reclaim->holders[kept++] = holder;
+        } else {
+            (void)holder_free(holder);
+        }
+    }
+    reclaim->count = kept;
+}
+
+static void set_held(struct holder *holder, const uint64_t *held_bytes)
+{
+    holder->held_bytes = 0;
+    for (size_t i = 0; i < holder->reclaim->gpu_count; i++) {
+        holder->held[i] = held_bytes[i];
+        holder->held_bytes += held_bytes[i];
+    }
+}
+
+/* They are in the list's order mostly, and found where they were. */
+static int take_offers(struct reclaim *reclaim, const struct reclaim_offer *offers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct reclaim_offer *offer = &offers[i];
+        size_t place = reclaim->configured + i;
+        struct holder *holder = place < reclaim->count ? reclaim->holders[place] : NULL;
+        if (!holder || strcmp(holder->lease, offer->id) != 0) {
+            holder = find_lease(reclaim, offer->id);
+        }
+        holder = holder ? holder : add_lease(reclaim, offer);
+        if (!holder) {
+            return -ENOMEM;
+        }
+        holder->seen = true;
+        holder->ready = offer->ready;
+        holder->config.cost = offer->cost;
+        set_held(holder, offer->held_bytes);
+    }
+    forget_unseen(reclaim);
+    return 0;
+}
+
+void reclaim_answer(struct reclaim *reclaim, const char *lease, enum reclaim_answer answer,
+                    uint64_t now_ns)
+{
+    static const char *const failures[] = {
+        [RECLAIM_DONE] = "",
+        [RECLAIM_FAILED] = "it could not",
+        [RECLAIM_BROKEN] = "it does not know that it was asked",
+    };
+    struct holder *holder = find_lease(reclaim, lease);
+    if (!holder || !holder->is_open || holder->answered) {
+        return;
+    }
+    if (answer == RECLAIM_BUSY) {
+        holder_busy(holder, now_ns);
+    } else {
+        holder_asked(holder, failures[answer], false);
+    }
+}
+
+/* ---- Processes ------------------------------------------------------------------------------- */
 
 static void count_process(struct reclaim *reclaim, size_t place, const struct vram_gpu *gpu,
                           const struct vram_process *process)
@@ -51,7 +158,7 @@ static void count_process(struct reclaim *reclaim, size_t place, const struct vr
     if (!holder || process->used_bytes == VRAM_UNKNOWN) {
         return;
     }
-    uint64_t promised = reclaim->promised(reclaim->data, gpu, process);
+    uint64_t promised = reclaim->ops->promised(reclaim->data, gpu, process);
     holder->leased_bytes += promised;
     if (promised == process->used_bytes) {
         return;
@@ -62,6 +169,24 @@ static void count_process(struct reclaim *reclaim, size_t place, const struct vr
         holder->load = holder->load == LOAD_HIGH ? LOAD_HIGH : LOAD_UNKNOWN;
     } else if (gpu->utilization_percent >= holder->config.busy_percent) {
         holder->load = LOAD_HIGH;
+    }
+}
+
+static void note_least(struct holder *holder, uint64_t now_ns)
+{
+    if (holder->is_open && holder->held_bytes < holder->least_bytes) {
+        holder->least_bytes = holder->held_bytes;
+        holder->least_ns = now_ns;
+    }
+}
+
+void reclaim_hold(struct reclaim *reclaim, const char *lease, const uint64_t *held_bytes,
+                  uint64_t now_ns)
+{
+    struct holder *holder = find_lease(reclaim, lease);
+    if (holder) {
+        set_held(holder, held_bytes);
+        note_least(holder, now_ns);
     }
 }
 
@@ -78,22 +203,20 @@ static void look_at(struct holder *holder, uint64_t now_ns)
     if (is_idle && !has_word && !holder->idle_since_ns) {
         holder->idle_since_ns = now_ns;
     }
-    if (holder->is_open && holder->held_bytes < holder->least_bytes) {
-        holder->least_bytes = holder->held_bytes;
-        holder->least_ns = now_ns;
-    }
+    note_least(holder, now_ns);
     if (holder->is_open) {
         holder_judge(holder, now_ns);
     }
 }
 
-int reclaim_look(struct reclaim *reclaim, const struct vram_snapshot *snapshot, uint64_t now_ns)
+int reclaim_look(struct reclaim *reclaim, const struct vram_snapshot *snapshot,
+                 const struct reclaim_offer *offers, size_t offer_count, uint64_t now_ns)
 {
     size_t count = vram_snapshot_gpu_count(snapshot);
-    if (!reclaim->count) {
+    if (!reclaim->count && !offer_count) {
         return 0;
     }
-    if (make_room_for(reclaim, count) < 0) {
+    if (make_room_for(reclaim, count) < 0 || take_offers(reclaim, offers, offer_count) < 0) {
         return -ENOMEM;
     }
     (void)vram_snapshot_unref(reclaim->kept);
@@ -105,7 +228,7 @@ int reclaim_look(struct reclaim *reclaim, const struct vram_snapshot *snapshot, 
         }
     }
     for (size_t i = 0; i < reclaim->count; i++) {
-        look_at(&reclaim->holders[i], now_ns);
+        look_at(reclaim->holders[i], now_ns);
     }
     reclaim->looked_ns = now_ns;
     return 0;
@@ -132,11 +255,19 @@ static enum readiness rested(const struct holder *holder, uint64_t now_ns)
                                         : SOON;
 }
 
+/* Of a lease: it says itself whether it is busy, and that counts for a while. */
+static enum readiness offered(const struct holder *holder, uint64_t now_ns)
+{
+    bool is_busy = holder->word_busy && now_ns - holder->word_ns < RECLAIM_BUSY_NS;
+    return !holder->ready ? ABSENT : is_busy ? BUSY : READY;
+}
+
 enum readiness readiness_of(const struct holder *holder, uint64_t now_ns)
 {
     return holder->is_open || holder->ask   ? ASKED
            : !holder->held_bytes            ? ABSENT
            : now_ns < holder->rest_until_ns ? RESTING
+           : holder->lease[0]               ? offered(holder, now_ns)
                                             : rested(holder, now_ns);
 }
 

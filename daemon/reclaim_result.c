@@ -29,26 +29,35 @@ static void say_result(struct holder *holder, uint64_t returned, uint64_t took_n
     }
     if (returned >= RECLAIM_LEAST_BYTES) {
         (void)snprintf(holder->last, sizeof(holder->last), "asked %s: %s back in %s%s%s%s",
-                       holder->config.name, size_format(returned, bytes), took, failed ? " (" : "",
+                       holder->name, size_format(returned, bytes), took, failed ? " (" : "",
                        holder->failure, failed ? ")" : "");
     } else {
         (void)snprintf(holder->last, sizeof(holder->last), "asked %s: nothing came back%s%s%s",
-                       holder->config.name, failed ? " (" : "", holder->failure, failed ? ")" : "");
+                       holder->name, failed ? " (" : "", holder->failure, failed ? ")" : "");
     }
+}
+
+static void tell(struct holder *holder, uint64_t now_ns)
+{
+    struct reclaim_result result = {
+        .holder = holder->name,
+        .lease = holder->lease[0] ? holder->lease : NULL,
+        .id = holder->id,
+        .uuid = holder->uuid[0] ? holder->uuid : NULL,
+        .returned_bytes = holder_returned(holder),
+        .took_ns = holder->least_ns - holder->asked_ns,
+        .text = holder->last,
+    };
+    holder->is_open = false;
+    holder->last_ns = now_ns;
+    say_result(holder, result.returned_bytes, result.took_ns);
+    holder->reclaim->ops->told(holder->reclaim->data, &result);
 }
 
 void holder_conclude(struct holder *holder, uint64_t now_ns)
 {
-    uint64_t returned = holder_returned(holder), rest_ns = holder->config.again_ns;
-    struct reclaim_result result = {
-        .holder = holder->config.name,
-        .id = holder->id,
-        .uuid = holder->uuid[0] ? holder->uuid : NULL,
-        .returned_bytes = returned,
-        .took_ns = holder->least_ns - holder->asked_ns,
-        .text = holder->last,
-    };
-    if (returned >= RECLAIM_LEAST_BYTES) {
+    uint64_t rest_ns = holder->config.again_ns;
+    if (holder_returned(holder) >= RECLAIM_LEAST_BYTES) {
         holder->failures = 0;
     } else {
         for (unsigned i = 0; i < holder->failures && rest_ns < REST_MOST_NS; i++) {
@@ -57,19 +66,35 @@ void holder_conclude(struct holder *holder, uint64_t now_ns)
         holder->failures++;
         holder->rest_until_ns = now_ns + (rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS);
     }
+    holder->busy_id[0] = '\0';
+    tell(holder, now_ns);
+}
+
+void holder_busy(struct holder *holder, uint64_t now_ns)
+{
+    bool is_news = strcmp(holder->busy_id, holder->id) != 0;
+    holder->word_busy = true;
+    holder->word_ns = now_ns;
+    holder->answered = true;
     holder->is_open = false;
-    holder->last_ns = now_ns;
-    say_result(holder, returned, result.took_ns);
-    holder->reclaim->told(holder->reclaim->data, &result);
+    (void)text_copy(holder->failure, sizeof(holder->failure), "it is busy");
+    (void)text_copy(holder->busy_id, sizeof(holder->busy_id), holder->id);
+    if (is_news) {
+        tell(holder, now_ns);
+    }
 }
 
 /* Who answers late may still give back; who has given something and stopped is done. */
 void holder_judge(struct holder *holder, uint64_t now_ns)
 {
-    uint64_t late_ns = holder->answered ? 0 : LATE_NS; /* its talk ends by then, and says why */
+    /* A talk ends by then, and says why. */
+    uint64_t late_ns = holder->answered || holder->lease[0] ? 0 : LATE_NS;
     bool overdue = now_ns - holder->asked_ns >= holder->config.timeout_ns + late_ns;
     bool is_quiet = now_ns - holder->least_ns >= QUIET_NS;
     bool has_given = holder_returned(holder) >= RECLAIM_LEAST_BYTES;
+    if (overdue && !holder->answered && holder->lease[0]) {
+        (void)text_copy(holder->failure, sizeof(holder->failure), "no answer in time");
+    }
     if (overdue || (is_quiet && holder->answered && (has_given || holder->failure[0]))) {
         holder_conclude(holder, now_ns);
     }
