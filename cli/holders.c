@@ -53,7 +53,8 @@ static int run(struct cli *cli)
         buf_char(&cli->out, '\n');
     } else if (past.count == 0) {
         cli_note(cli,
-                 "no holder is configured: a section [holder NAME] in /etc/vram.conf names one");
+                 "no holder is configured, and no lease is on offer: a section [holder NAME] in "
+                 "/etc/vram.conf names one");
     } else {
         print_holders(cli, &past);
     }
@@ -65,13 +66,15 @@ const struct command command_holders = {
     .summary = "which programs may be asked to give memory back, and what came of it",
     .arguments = "",
     .description =
-        "Lists the holders that the daemon's configuration names (vram.conf(5)): programs that are "
-        "asked to give memory back before somebody waits for it.\n\nTheir state is absent (none of "
+        "Lists who is asked to give memory back before somebody waits for it: the holders that the "
+        "daemon's configuration names (vram.conf(5)), and leases whose programs have offered them "
+        "(asked as \"lease\").\n\nTheir state is absent (none of "
         "its processes holds memory), idle, busy, unknown (nobody can tell whether it is busy), "
         "leased (what it holds is promised to it, by a lease or a ceiling, so that giving it back "
         "would help nobody), asked, or resting (nothing came back when it was asked, and it is "
         "left alone for a while).",
-    .json = "one object: schema and holders, each with name, ask, match, cost, state, held_bytes, "
+    .json = "one object: schema and holders, each with name, ask, match, lease, cost, state, "
+            "held_bytes, "
             "leased_bytes, last, last_at and again_at",
     .statuses = "024",
     .examples = "vram holders\twho could make room\n",

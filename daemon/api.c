@@ -492,6 +492,7 @@ static const struct route {
     {"POST", "/v1/drain", promises_drain, false},
     {"POST", "/v1/undrain", promises_undrain, false},
     {"POST", "/v1/leases", promises_ask, false},
+    {"POST", "/v1/leases/", promises_offer, false},
     {"PATCH", "/v1/leases/", promises_change, false},
     {"DELETE", "/v1/leases/", promises_end, false},
     {"GET", "/v1/history", history_get_memory, true},

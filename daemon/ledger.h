@@ -320,6 +320,11 @@ struct ledger_tally ledger_tally_of(const struct ledger *ledger, uint32_t user);
 /* All that is outstanding in this GPU's memory; what of it is one owner's, and of those around it. */
 uint64_t ledger_outstanding(const struct ledger *ledger, const char *uuid);
 uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, uint64_t owner);
+/* What its owner was promised there, with what it had before, and what of that nested owners use beyond their own. */
+struct ledger_claim {
+    uint64_t promised_bytes, spilt_bytes;
+};
+struct ledger_claim ledger_claim_of(const struct ledger *ledger, const char *uuid, uint64_t owner);
 /* What of it is kept for ceilings; and for those among them that are in `ceilings`. */
 uint64_t ledger_kept(const struct ledger *ledger, const char *uuid);
 uint64_t ledger_kept_of(const struct ledger *ledger, const char *uuid, uint64_t ceilings);
@@ -331,5 +336,7 @@ struct ledger_ceiling_share ledger_ceiling_at(const struct ledger *ledger, size_
 /* Whether the owner has a lease or a request. */
 bool ledger_knows(const struct ledger *ledger, uint64_t owner);
 bool ledger_holds(const struct ledger *ledger, uint64_t owner);
+/* Whether it has a request. */
+bool ledger_waits(const struct ledger *ledger, uint64_t owner);
 
 #endif

@@ -164,6 +164,19 @@ uint64_t ledger_outstanding_of(const struct ledger *ledger, const char *uuid, ui
     return sum;
 }
 
+struct ledger_claim ledger_claim_of(const struct ledger *ledger, const char *uuid, uint64_t owner)
+{
+    size_t gpu = ledger_gpu(ledger, uuid);
+    const struct account *account =
+        gpu == NO_GPU ? NULL
+                      : ledger_account(ledger_owner(ledger, owner), ledger->gpus[gpu].memory);
+    int64_t promised = account ? account->base_bytes + (int64_t)account->unfilled_bytes : 0;
+    return (struct ledger_claim){
+        .promised_bytes = promised > 0 ? (uint64_t)promised : 0,
+        .spilt_bytes = account ? account->spilt_bytes : 0,
+    };
+}
+
 bool ledger_knows(const struct ledger *ledger, uint64_t owner)
 {
     return ledger_owner(ledger, owner) != NULL;
@@ -173,4 +186,10 @@ bool ledger_holds(const struct ledger *ledger, uint64_t owner)
 {
     const struct owner *found = ledger_owner(ledger, owner);
     return found && found->leases;
+}
+
+bool ledger_waits(const struct ledger *ledger, uint64_t owner)
+{
+    const struct owner *found = ledger_owner(ledger, owner);
+    return found && found->requests;
 }

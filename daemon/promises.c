@@ -457,6 +457,7 @@ static void forget_all(struct promises *promises)
     promises->members = members_free(promises->members);
     promises->owners = owners_free(promises->owners);
     promises->deals = deals_free(promises->deals);
+    promises->offers = offers_free(promises->offers);
 }
 
 int promises_begin(struct promises *promises)
@@ -466,13 +467,15 @@ int promises_begin(struct promises *promises)
     promises->members = members_new("");
     promises->owners = owners_new(promises->daemon->base, owner_ended, member_ended, promises);
     promises->deals = deals_new();
+    promises->offers = offers_new();
     promises->drained_count = 0;
     if (promises->ledger) {
         const struct config *config = &promises->daemon->config;
         ledger_end_idle(promises->ledger, config->idle_after_ns, config->idle_notice_ns);
     }
-    return promises->ledger && promises->members && promises->owners && promises->deals ? 0
-                                                                                        : -ENOMEM;
+    bool complete = promises->ledger && promises->members && promises->owners && promises->deals &&
+                    promises->offers;
+    return complete ? 0 : -ENOMEM;
 }
 
 static struct promises *promises_free(struct promises *promises)

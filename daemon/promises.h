@@ -46,6 +46,7 @@ void promises_drain(struct daemon *daemon, struct http_request *request);
 void promises_undrain(struct daemon *daemon, struct http_request *request);
 void promises_list(struct daemon *daemon, struct http_request *request);
 void promises_ask(struct daemon *daemon, struct http_request *request);
+void promises_offer(struct daemon *daemon, struct http_request *request);
 void promises_change(struct daemon *daemon, struct http_request *request);
 void promises_end(struct daemon *daemon, struct http_request *request);
 void promises_holders(struct daemon *daemon, struct http_request *request);

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define ID_BEGINNING_MIN 4
-
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
 /* Whether promises are made to anybody now; answers where they are not. */
@@ -258,33 +256,9 @@ void promises_ask(struct daemon *daemon, struct http_request *request)
 
 /* ---- Changing -------------------------------------------------------------------------------- */
 
-/* The deal that the path names, by its id or the beginning of it, if who asks may change it. NULL: it was answered. */
-static struct deal *find_deal(struct promises *promises, struct http_request *request,
-                              const struct peer *peer)
+static const char *path_id(const struct http_request *request)
 {
-    const char *id = strrchr(http_path(request), '/') + 1;
-    struct deal *found = NULL;
-    size_t length = strlen(id), several = 0;
-    for (size_t i = 0; length >= ID_BEGINNING_MIN && i < deals_count(promises->deals); i++) {
-        struct deal *deal = deals_at(promises->deals, i);
-        if (deal->kind != DEAL_GROWTH && strncmp(deal->id, id, length) == 0) {
-            found = deal;
-            several++;
-        }
-    }
-    if (several != 1) {
-        http_fail(request, several ? 409 : 404, several ? "conflict" : "not_found",
-                  several ? ENOTUNIQ : ENOENT, "`vram leases` lists them",
-                  several ? "several leases begin with this id" : "there is no such lease");
-        return NULL;
-    }
-    const struct owner_process *owner = owners_find(promises->owners, found->owner);
-    if (!rights_rule(&promises->daemon->rights, peer, found->uid) &&
-        !(owner && rights_rule(&promises->daemon->rights, peer, owner->uid))) {
-        http_fail(request, 403, "forbidden", EPERM, NULL, "it is another user's");
-        return NULL;
-    }
-    return found;
+    return strrchr(http_path(request), '/') + 1;
 }
 
 static void random_id(char id[LEDGER_ID_MAX])
@@ -381,7 +355,7 @@ static bool change_now(struct promises *promises, struct http_request *request, 
 static void change(struct promises *promises, struct http_request *request, const json_t *body)
 {
     const struct peer *peer = request_peer(request);
-    struct deal *deal = peer ? find_deal(promises, request, peer) : NULL;
+    struct deal *deal = peer ? request_deal(promises, request, peer, path_id(request)) : NULL;
     int found = deal ? ledger_find_lease(promises->ledger, deal->id) : -1;
     if (!deal) {
         return;
@@ -451,7 +425,7 @@ void promises_end(struct daemon *daemon, struct http_request *request)
 {
     struct promises *promises = daemon->promises_data;
     const struct peer *peer = request_peer(request);
-    struct deal *deal = peer ? find_deal(promises, request, peer) : NULL;
+    struct deal *deal = peer ? request_deal(promises, request, peer, path_id(request)) : NULL;
     if (!deal) {
         return;
     }

@@ -55,16 +55,21 @@ int promises_fill(void *data, const struct peer *peer, const struct vram_snapsho
     return r;
 }
 
-const char *promises_lease(void *data, const struct vram_process *process)
+uint64_t promises_counts_for(struct promises *promises, const struct vram_process *process)
 {
-    struct promises *promises = data;
     struct members_verdict verdict = {0};
     if (!process->visible || !ledger_lease_count(promises->ledger) ||
         members_resolve(promises->members, (pid_t)process->pid, process->start_time,
                         process->container, process->unit, &verdict) < 0) {
-        return NULL;
+        return 0;
     }
-    uint64_t key = ledger_holds(promises->ledger, verdict.key) ? verdict.key : verdict.outer;
+    return ledger_holds(promises->ledger, verdict.key) ? verdict.key : verdict.outer;
+}
+
+const char *promises_lease(void *data, const struct vram_process *process)
+{
+    struct promises *promises = data;
+    uint64_t key = promises_counts_for(promises, process);
     for (size_t i = 0; key && i < deals_count(promises->deals); i++) {
         const struct deal *deal = deals_at(promises->deals, i);
         if (deal->owner == key && deal->kind == DEAL_HELD) {

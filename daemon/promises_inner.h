@@ -19,6 +19,7 @@ struct promises {
     struct owners *owners;
     struct deals *deals;
     struct reclaim *reclaim;
+    struct offers *offers;
     const char *journal_path;
     struct journal *journal;
     bool journal_ready;
@@ -46,6 +47,8 @@ MUST_CHECK int promises_begin(struct promises *promises);
 void promises_stir(struct promises *promises, bool ask);
 /* The owner that a process counts for and holds something; 0: none. */
 uint64_t promises_holder_of(struct promises *promises, pid_t pid, uint64_t start_time);
+/* The owner with a lease that a process counts for; 0: none. */
+uint64_t promises_counts_for(struct promises *promises, const struct vram_process *process);
 /* Makes an owner known to the members, or a holder of one that asked. 0, -ENOMEM. */
 MUST_CHECK int promises_join(struct promises *promises, const struct owner_process *owner);
 /* Tells the members what became of an owner; forgets it where it has no business left. */
@@ -117,6 +120,9 @@ const struct peer *request_peer(struct http_request *request);
 /* The owner that the body names; NULL: it was answered. */
 struct owner_process *request_owner(struct promises *promises, struct http_request *request,
                                     const json_t *body, const struct peer *peer);
+/* The deal of this id, or of one that begins so, if who asks may change it. */
+struct deal *request_deal(const struct promises *promises, struct http_request *request,
+                          const struct peer *peer, const char *id);
 /* A list of attachments, added to the deal as this PID namespace has them. */
 bool request_members(const struct promises *promises, struct http_request *request,
                      const json_t *list, const char *key, const struct peer *peer,
@@ -183,6 +189,24 @@ void room_look(struct promises *promises, const struct sample *sample);
 void room_serve(struct promises *promises, const struct sample *sample);
 /* It is granted: what was done for it is told. */
 void room_settle(struct promises *promises, const struct deal *deal);
+
+/* ---- promises_offer.c ---- */
+struct offers *offers_new(void); /* NULL: out of memory */
+struct offers *offers_free(struct offers *offers);
+bool offers_any(const struct promises *promises);
+/* What each lease on offer could give back, as the ledger has its promise and the sample its members' memory; valid until
+ * the next look. 0; -ENOMEM. */
+MUST_CHECK int offers_look(struct promises *promises, const struct vram_snapshot *snapshot,
+                           const struct reclaim_offer **ret_offers, size_t *ret_count);
+/* The same of those that are being asked, as the ledger has their promises by now. */
+void offers_look_again(struct promises *promises);
+/* As struct reclaim_ops has it. */
+MUST_CHECK int offers_ask(struct promises *promises, const char *lease,
+                          const struct reclaim_wanted *wanted, const char *id);
+/* What came of asking it is known. */
+void offers_told(const struct promises *promises, const char *lease);
+/* A lease has ended; `why`: enum ledger_end. */
+void offers_ended(const struct promises *promises, const char *lease, uint32_t why);
 
 /* ---- promises_metrics.c ---- */
 int promises_metrics(void *data, struct metrics_leases *into);

@@ -155,6 +155,7 @@ static void ended(void *data, const char *id, uint32_t why)
     static const char *const reasons[] = {"released", "its owner has ended", "its time is over",
                                           "it held nothing for too long"};
     (void)record_end(promises, id);
+    offers_ended(promises, id, why);
     history_lease_ended(promises->daemon, id, reasons[why]);
     daemon_changed(promises->daemon);
     if (deal) {

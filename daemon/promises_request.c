@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define CANDIDATES_MAX 256
+#define ID_BEGINNING_MIN 4
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
@@ -202,6 +203,35 @@ struct owner_process *request_owner(struct promises *promises, struct http_reque
         return NULL;
     }
     return owner;
+}
+
+/* ---- Which -------------------------------------------------------------------------------- */
+
+struct deal *request_deal(const struct promises *promises, struct http_request *request,
+                          const struct peer *peer, const char *id)
+{
+    struct deal *found = NULL;
+    size_t length = strlen(id), several = 0;
+    for (size_t i = 0; length >= ID_BEGINNING_MIN && i < deals_count(promises->deals); i++) {
+        struct deal *deal = deals_at(promises->deals, i);
+        if (deal->kind != DEAL_GROWTH && strncmp(deal->id, id, length) == 0) {
+            found = deal;
+            several++;
+        }
+    }
+    if (several != 1) {
+        http_fail(request, several ? 409 : 404, several ? "conflict" : "not_found",
+                  several ? ENOTUNIQ : ENOENT, "`vram leases` lists them",
+                  several ? "several leases begin with this id" : "there is no such lease");
+        return NULL;
+    }
+    const struct owner_process *owner = owners_find(promises->owners, found->owner);
+    if (!rights_rule(&promises->daemon->rights, peer, found->uid) &&
+        !(owner && rights_rule(&promises->daemon->rights, peer, owner->uid))) {
+        http_fail(request, 403, "forbidden", EPERM, NULL, "it is another user's");
+        return NULL;
+    }
+    return found;
 }
 
 /* ---- Members --------------------------------------------------------------------------------- */

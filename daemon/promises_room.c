@@ -32,12 +32,20 @@ static uint64_t promised(void *data, const struct vram_gpu *gpu, const struct vr
                : 0;
 }
 
+static int ask(void *data, const char *lease, const struct reclaim_wanted *wanted, const char *id)
+{
+    return offers_ask(data, lease, wanted, id);
+}
+
 static void told(void *data, const struct reclaim_result *result)
 {
     struct promises *promises = data;
     struct deal *deal = deals_find(promises->deals, result->id);
     log_line(LOG_LINE_NOTICE, "%s%s%s", result->text, deal ? ", for lease " : "",
              deal ? deal->id : "");
+    if (result->lease) {
+        offers_told(promises, result->lease);
+    }
     history_holder_asked(promises->daemon, result->holder, result->uuid, result->returned_bytes,
                          result->text);
     daemon_changed(promises->daemon);
@@ -52,7 +60,8 @@ static void told(void *data, const struct reclaim_result *result)
 
 int room_open(struct promises *promises)
 {
-    promises->reclaim = reclaim_new(promises->daemon->base, promised, told, promises);
+    static const struct reclaim_ops ops = {.promised = promised, .ask = ask, .told = told};
+    promises->reclaim = reclaim_new(promises->daemon->base, &ops, promises);
     if (!promises->reclaim) {
         return -ENOMEM;
     }
@@ -84,8 +93,13 @@ static bool has_all(const struct promises *promises, uint32_t take)
 
 void room_look(struct promises *promises, const struct sample *sample)
 {
-    if (has_all(promises, sample->take) &&
-        reclaim_look(promises->reclaim, sample->snapshot, clock_now_ns()) < 0) {
+    const struct reclaim_offer *offers = NULL;
+    size_t count = 0;
+    if (!has_all(promises, sample->take)) {
+        return;
+    }
+    if (offers_look(promises, sample->snapshot, &offers, &count) < 0 ||
+        reclaim_look(promises->reclaim, sample->snapshot, offers, count, clock_now_ns()) < 0) {
         log_line(LOG_LINE_ERROR, "out of memory: no holder is looked at");
     }
 }
@@ -193,6 +207,7 @@ void room_serve(struct promises *promises, const struct sample *sample)
 
 void room_settle(struct promises *promises, const struct deal *deal)
 {
+    offers_look_again(promises); /* a lease may have ended with this sample */
     reclaim_settle(promises->reclaim, deal->id, clock_now_ns());
 }
 
@@ -207,10 +222,11 @@ static void write_moment(struct json *json, const char *key, uint64_t monotonic_
 static void write_holder(struct json *json, const struct reclaim_view *view)
 {
     json_object(json, NULL);
-    json_text(json, "name", view->config->name);
-    json_text(json, "ask", config_holder_ask_name(view->config->ask));
-    json_text(json, "match", view->config->match);
-    json_number(json, "cost", view->config->cost);
+    json_text(json, "name", view->name);
+    json_text(json, "ask", view->ask);
+    json_text(json, "match", view->match);
+    json_text(json, "lease", view->lease);
+    json_number(json, "cost", view->cost);
     json_text(json, "state", view->state);
     json_number(json, "held_bytes", view->held_bytes);
     json_number(json, "leased_bytes", view->leased_bytes);
@@ -235,7 +251,9 @@ static void answer_holders(void *data, struct http_request *request, enum parked
     json_array(&json, "holders");
     for (size_t i = 0; i < reclaim_count(promises->reclaim); i++) {
         struct reclaim_view view = reclaim_view_at(promises->reclaim, i, clock_now_ns());
-        write_holder(&json, &view);
+        if (!view.lease || strcmp(view.state, "absent") != 0) { /* its client does not listen */
+            write_holder(&json, &view);
+        }
     }
     json_end_array(&json);
     json_end_object(&json);
@@ -254,7 +272,7 @@ void promises_holders(struct daemon *daemon, struct http_request *request)
     const struct promises *promises = daemon->promises_data;
     struct parked_wish wish = {
         .for_sample = true,
-        .take = reclaim_take(promises->reclaim),
+        .take = reclaim_take(promises->reclaim) | (offers_any(promises) ? VRAM_TAKE_PROCESSES : 0),
         .timeout_ms = daemon->options.call_timeout_ns / 1000000,
         .answer = answer_holders,
         .data = daemon,

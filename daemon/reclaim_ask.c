@@ -133,12 +133,26 @@ static void on_command(void *data, int status, const char *failure, const char *
     finish(ask, text, status == 0);
 }
 
-static int run(struct reclaim_ask *ask, const char *command, const char *gpus)
+/* With commas between; those for which there is room. */
+static void write_uuids(const struct reclaim_wanted *wanted, char *text, size_t size)
 {
-    char name[HOLDER_NAME_MAX + 16], wanted[48], uuids[1024];
+    size_t used = strlen(text);
+    for (size_t i = 0; wanted && i < wanted->gpu_count; i++) {
+        int length = snprintf(text + used, size - used, "%s%s", i ? "," : "", wanted->gpus[i]);
+        if (length < 0 || (size_t)length >= size - used) {
+            text[used] = '\0';
+            return;
+        }
+        used += (size_t)length;
+    }
+}
+
+static int run(struct reclaim_ask *ask, const char *command, const struct reclaim_wanted *of)
+{
+    char name[HOLDER_NAME_MAX + 16], wanted[48], uuids[1024] = "VRAM_GPUS=";
     (void)snprintf(name, sizeof(name), "VRAM_HOLDER=%s", ask->holder->name);
     (void)snprintf(wanted, sizeof(wanted), "VRAM_WANTED_BYTES=%" PRIu64, ask->wanted_bytes);
-    (void)snprintf(uuids, sizeof(uuids), "VRAM_GPUS=%s", gpus);
+    write_uuids(of, uuids, sizeof(uuids));
     const char *const environment[] = {name, wanted, uuids, NULL};
     ask->command = reclaim_command_new(ask->base, command, environment, ask->holder->timeout_ns,
                                        on_command, ask);
@@ -170,8 +184,8 @@ struct reclaim_ask *reclaim_ask_new(struct event_base *base, const struct config
         return NULL;
     }
     ask->wanted_bytes = wanted->bytes;
-    int r = holder->ask == HOLDER_ASK_COMMAND ? run(ask, holder->command, wanted->gpus)
-                                              : ask_over_http(ask);
+    int r =
+        holder->ask == HOLDER_ASK_COMMAND ? run(ask, holder->command, wanted) : ask_over_http(ask);
     return r < 0 ? reclaim_ask_free(ask) : ask;
 }
 
@@ -184,7 +198,7 @@ struct reclaim_ask *reclaim_inquire(struct event_base *base, const struct config
     }
     ask->is_inquiry = true;
     int r = holder->busy == HOLDER_BUSY_COMMAND
-                ? run(ask, holder->busy_command, "")
+                ? run(ask, holder->busy_command, NULL)
                 : call(ask, dialect_of(holder->ask)->work_path, false, NULL, on_work);
     return r < 0 ? reclaim_ask_free(ask) : ask;
 }

@@ -8,12 +8,14 @@
 
 #include "daemon/config_holders.h"
 #include "daemon/reclaim_http.h"
+#include <stddef.h>
 
 struct reclaim_ask;
 
 struct reclaim_wanted {
-    uint64_t bytes;   /* how much is wanted of it */
-    const char *gpus; /* UUIDs, with commas between */
+    uint64_t bytes; /* how much is wanted of it */
+    size_t gpu_count;
+    const char *const *gpus; /* UUIDs of those that it holds memory of */
 };
 
 /* `failure`: "", or why it could not be asked. `busy`: of an inquiry. Called from the loop, once. */

@@ -654,6 +654,50 @@ VRAM_API VRAM_MUST_CHECK int vram_lease_filled(struct vram *vram, const char *id
 /** Has it end `for_ms` from now. Returns 0. Since 0.1. */
 VRAM_API VRAM_MUST_CHECK int vram_lease_until(struct vram *vram, const char *id, uint64_t for_ms);
 
+/** What is wanted of a lease that is offered. Valid during the call. */
+struct vram_wanted {
+    size_t size; /**< how much of it the library has filled in */
+    uint64_t
+        bytes; /**< how much is wanted, on `gpus` together; all that it has, where others are asked too */
+    size_t gpu_count;
+    const char *const *gpus; /**< UUIDs of those that the lease has memory on */
+    const char *for_whom;    /**< who waits for it: "label (user)" */
+};
+
+/**
+ * Asked to give memory back, in the thread that called vram_lease_offer(). Frees what it can, and then says so to the
+ * daemon: vram_lease_resize() to less, or vram_lease_end(). It may call the library, with the same handle too. What came
+ * back is what the driver and the lease's size say, whatever it returns.
+ *
+ * Returns 0: it has done what it could; -EBUSY: the memory is in use, and it is not asked again for 5 s; another negative
+ * number: it could not.
+ */
+typedef int (*vram_give_back_function)(void *data, const struct vram_wanted *wanted);
+
+struct vram_offer {
+    size_t size; /**< sizeof(struct vram_offer) */
+    vram_give_back_function give_back;
+    void *data;
+    uint32_t cost; /**< who costs least is asked first; 1 to 1000; 0: 10, as any holder */
+};
+
+#define VRAM_OFFER_INIT                                                                            \
+    {                                                                                              \
+        sizeof(struct vram_offer), NULL, NULL, 0                                                   \
+    }
+
+/**
+ * Offers a lease: `give_back` is called whenever somebody waits for room that it could make, until the lease has ended. It
+ * is meant for a thread of the caller's own, and ends with vram_lease_end() from another. It goes on while a daemon
+ * restarts within 3 s. Only who has the lease, its user and an administrator may. It has 10 s for each answer, and is left
+ * alone for a minute, and each time longer, where nothing came back. A lease is offered by one call at a time.
+ *
+ * Returns 0: the lease has ended; -EEXIST: it was offered anew elsewhere; -EBUSY: it still waits; -EINVAL: the offer makes
+ * no sense; else as above. Since 0.1.
+ */
+VRAM_API VRAM_MUST_CHECK int vram_lease_offer(struct vram *vram, const char *id,
+                                              const struct vram_offer *offer);
+
 /** Frees a verdict; the lease goes on. Returns NULL. Since 0.1. */
 VRAM_API struct vram_verdict *vram_verdict_free(struct vram_verdict *verdict);
 

@@ -425,3 +425,30 @@ int vram_daemon_start(struct vram *vram, uint32_t flags)
     int r = daemon_start(vram, flags, &err);
     return r < 0 ? handle_fail(vram, &err) : r;
 }
+
+/* ---- Again ----------------------------------------------------------------------------------- */
+
+void daemon_again_heard(struct daemon_again *again)
+{
+    again->connected = true;
+    again->patience = (struct patience){0};
+}
+
+bool daemon_again(struct vram *vram, struct daemon_again *again, struct err *err)
+{
+    bool started = handle_may_start(vram);
+    bool heard = again->connected || err->result == -ECONNRESET;
+    bool torn = err->result == -EPROTO && again->connected;
+    if (!torn && !daemon_call_is_lost(err, heard || started)) {
+        return false;
+    }
+    again->connected = true;
+    if (!patience_lasts(&again->patience)) {
+        *err = again->not_started.result < 0 ? again->not_started : *err; /* that says more */
+        return false;
+    }
+    int r = started ? daemon_start(vram, 0, err) : 0;
+    bool foreign = r == -ENOTSUP; /* in a container, which starts none itself */
+    again->not_started = r < 0 && !foreign ? *err : (struct err){0};
+    return r >= 0 || foreign || heard;
+}

@@ -3,6 +3,7 @@
 #include "lib/daemon_call.h"
 #include "lib/daemon_error.h"
 #include "lib/daemon_start.h"
+#include "lib/lease_inner.h"
 #include "lib/lease_list.h"
 #include "lib/lease_record.h"
 
@@ -16,9 +17,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { ID_LENGTH = 16, ID_BEGINNING = 4, TARGET_MAX = 64 };
-
-#define LEASES "/v1/leases"
 #define LONGEST_MS ((uint64_t)1 << 40) /* 34 years */
 
 /* ---- Ids ------------------------------------------------------------------------------------- */
@@ -33,8 +31,7 @@ static int choose_id(char id[ID_LENGTH + 1], struct err *err)
     return 0;
 }
 
-/* Copies an id of at least `least` digits, in small letters. */
-static int read_id(const char *text, size_t least, char id[ID_LENGTH + 1], struct err *err)
+int lease_read_id(const char *text, size_t least, char id[ID_LENGTH + 1], struct err *err)
 {
     size_t length = strspn(text, "0123456789abcdefABCDEF");
     if (text[length] || length < least || length > ID_LENGTH) {
@@ -80,9 +77,7 @@ struct asking {
     const struct vram_lease_request *request;
     char id[ID_LENGTH + 1];
     uint64_t begun_ns;
-    bool connected; /* a daemon has spoken to us */
-    struct patience patience;
-    struct err not_started; /* why the last attempt to start one failed; result 0: it did not */
+    struct daemon_again again;
 };
 
 static void write_texts(struct json *json, const char *key, const char *const *texts, size_t count)
@@ -184,8 +179,7 @@ static bool hear(void *data, const char *line)
     const json_t *waiting = json_object_get(document, "waiting");
     const json_t *position = json_object_get(waiting, "position");
     const char *waits_for = json_string_value(json_object_get(waiting, "waits_for"));
-    asking->connected = true;
-    asking->patience = (struct patience){0};
+    daemon_again_heard(&asking->again);
     if (request->progress && json_is_integer(position) && json_integer_value(position) > 0) {
         request->progress(request->data, (uint64_t)json_integer_value(position),
                           waits_for ? waits_for : "");
@@ -218,34 +212,13 @@ static int ask_once(struct asking *asking, json_t **ret_document, struct err *er
     return r;
 }
 
-/* Whether a failure is worth another try, after a nap; a daemon that this handle has started is started again. Where that
- * cannot be done, who had been heard may be started by whoever did so before: a service manager, another user. */
-static bool try_again(struct asking *asking, struct err *err)
-{
-    bool started = handle_may_start(asking->vram);
-    bool heard = asking->connected || err->result == -ECONNRESET;
-    bool torn = err->result == -EPROTO && asking->connected;
-    if (!torn && !daemon_call_is_lost(err, heard || started)) {
-        return false;
-    }
-    asking->connected = true;
-    if (!patience_lasts(&asking->patience)) {
-        *err = asking->not_started.result < 0 ? asking->not_started : *err; /* that says more */
-        return false;
-    }
-    int r = started ? daemon_start(asking->vram, 0, err) : 0;
-    bool foreign = r == -ENOTSUP; /* in a container, which starts none itself */
-    asking->not_started = r < 0 && !foreign ? *err : (struct err){0};
-    return r >= 0 || foreign || heard;
-}
-
 static int ask(struct asking *asking, struct vram_verdict **ret_verdict, struct err *err)
 {
     json_t *document = NULL;
     int r;
     do {
         r = ask_once(asking, &document, err);
-    } while (r < 0 && try_again(asking, err));
+    } while (r < 0 && daemon_again(asking->vram, &asking->again, err));
     return r < 0 ? r : take_verdict(document, ret_verdict, err);
 }
 
@@ -280,7 +253,8 @@ int vram_lease_acquire(struct vram *vram, const struct vram_lease_request *reque
     memcpy(&asked, request, request->size < sizeof(asked) ? request->size : sizeof(asked));
     int r = check(&asked, &err);
     if (r == 0) {
-        r = asked.id ? read_id(asked.id, ID_LENGTH, asking.id, &err) : choose_id(asking.id, &err);
+        r = asked.id ? lease_read_id(asked.id, ID_LENGTH, asking.id, &err)
+                     : choose_id(asking.id, &err);
     }
     if (r == 0) {
         r = ask(&asking, ret_verdict, &err);
@@ -294,7 +268,7 @@ static int call_lease(struct vram *vram, const char *method, const char *text, c
                       bool *again, json_t **ret_document, struct err *err)
 {
     char id[ID_LENGTH + 1], target[TARGET_MAX];
-    int r = read_id(text, ID_BEGINNING, id, err);
+    int r = lease_read_id(text, ID_BEGINNING, id, err);
     if (r < 0) {
         return r;
     }

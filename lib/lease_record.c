@@ -241,3 +241,31 @@ int lease_record_verdict(const json_t *document, struct vram_verdict **ret_verdi
     }
     return r;
 }
+
+static void read_wanted(struct wire *wire, const json_t *document)
+{
+    struct vram_wanted *to = WIRE_ARRAY(wire, struct vram_wanted, 1);
+    const json_t *from = wire_object(wire, document, "wanted");
+    struct vram_wanted wanted = {
+        .size = sizeof(wanted),
+        .bytes = wire_number(wire, from, "bytes"),
+        .for_whom = wire_text(wire, from, "for"),
+    };
+    wanted.gpus = wire_texts(wire, from, "gpus", &wanted.gpu_count);
+    /* Nobody is asked for nothing. */
+    wire->bad =
+        wire->bad || wanted.bytes == VRAM_UNKNOWN || !json_is_string(json_object_get(from, "for"));
+    if (to) {
+        *to = wanted;
+    }
+}
+
+int lease_record_wanted(const json_t *document, struct vram_wanted **ret_wanted)
+{
+    void *room;
+    int r = wire_read(document, read_wanted, &room);
+    if (r == 0) {
+        *ret_wanted = room;
+    }
+    return r;
+}

@@ -103,6 +103,13 @@ int vram_lease_until(struct vram *vram, const char *id, uint64_t for_ms)
     return fail(vram);
 }
 
+int vram_lease_offer(struct vram *vram, const char *id, const struct vram_offer *offer)
+{
+    (void)id;
+    (void)offer;
+    return fail(vram);
+}
+
 int vram_leases(struct vram *vram, uint64_t after_epoch, uint64_t timeout_ms,
                 struct vram_lease_list **ret_list)
 {

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         Report,
         Snapshot,
         Waiter,
+        Wanted,
     )
     from ._status import GPUProcess, VRAMStatus
 
@@ -94,6 +95,6 @@ __all__ = [
     "DriverError", "Error", "Finding", "Fit", "FitGPU", "GPUProcess", "Handle", "HeldLease", "Lease", "LeaseRequest",
     "LeaseTimeout", "Leases",
     "LibraryError", "NoGPUError", "NotFound", "PermissionDenied", "Problem", "Process", "Report", "Snapshot", "Unknown",
-    "VRAMStatus", "VRAMTracker", "Waiter", "doctor", "fit", "get_vram_tracker", "lease", "leases", "library_version",
+    "VRAMStatus", "VRAMTracker", "Waiter", "Wanted", "doctor", "fit", "get_vram_tracker", "lease", "leases", "library_version",
     "reset", "snapshot",
 ]  # fmt: skip

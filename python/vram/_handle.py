@@ -89,6 +89,13 @@ class Handle:
         self._max_age_ms = _quantities.milliseconds(max_age, "max_age")
         self._opened: Optional[_Opened] = None
 
+    def _another(self) -> "Handle":
+        """A handle of the same kind, for a thread of its own."""
+        handle = Handle()
+        handle._driver, handle._flags = self._driver, self._flags
+        handle._call_timeout_ms, handle._max_age_ms = self._call_timeout_ms, self._max_age_ms
+        return handle
+
     def close(self) -> None:
         """Lets go of the driver, once calls that are under way have ended. The next question starts anew."""
         with _lock:

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import os
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, List, Optional, Sequence, Tuple, TypeVar, Union
 
 from . import _convert, _lib, _quantities
 from ._errors import BadRequest, DaemonError, DoesNotFit, Error, LeaseTimeout, NotFound
 from ._handle import candidates, gpu_count, logger
-from ._records import Fit, Lease
+from ._records import Fit, Lease, Wanted
 
 if TYPE_CHECKING:
     from ._handle import Handle, Selectors
 
 T = TypeVar("T")
 Progress = Callable[[int, str], object]
+GiveBack = Callable[[Wanted], Optional[bool]]
 
 _CONTAINER_ID_MIN = 12
 _INSPECT_TIMEOUT_S = 10
@@ -78,11 +81,44 @@ def _start_in(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> Tup
     return _Work(function, done), future
 
 
+class _Offer(threading.Thread):
+    """A lease on offer, until it has ended."""
+
+    def __init__(self, handle: Handle, id: str, give_back: GiveBack, cost: int) -> None:
+        super().__init__(name="vram-lease-offer", daemon=True)
+        self._handle, self._id, self._give_back, self._cost = handle, id, give_back, cost
+        self.start()
+
+    def _answer(self, _data: object, wanted: Any) -> int:
+        """The library calls it in this thread, and no exception can pass it."""
+        try:
+            one = wanted[0]
+            gpus = tuple(_lib.words(one.gpus[i]) for i in range(one.gpu_count))
+            done = self._give_back(Wanted(bytes=one.bytes, gpus=gpus, for_whom=_lib.words(one.for_whom)))
+            return -errno.EBUSY if done is False else 0
+        except BaseException:
+            kind, error, trace = sys.exc_info()
+            threading.excepthook(threading.ExceptHookArgs((kind, error, trace, self)))  # type: ignore[arg-type]
+            return -errno.EIO
+
+    def run(self) -> None:
+        lib, function = _lib.lib(), _lib.GiveBackFunction(self._answer)
+        offer = _lib.Offer(size=ctypes.sizeof(_lib.Offer), give_back=function, cost=self._cost)
+        try:
+            self._handle._call(lib.vram_daemon_start, 0)  # one that vanishes is started again
+            self._handle._call(lib.vram_lease_offer, self._id.encode(), ctypes.byref(offer))
+        except NotFound:  # it has ended before it was offered
+            pass
+        finally:
+            self._handle.close()
+
+
 class HeldLease:
     """A lease that this process owns. It ends with release(), with the `with` block, or with the process."""
 
     def __init__(self, handle: Handle, lease: Lease) -> None:
         self._handle, self._pid = handle, os.getpid()
+        self._offer: Optional[_Offer] = None
         self.id, self.label, self.gpus, self.size_bytes = lease.id, lease.label, lease.gpus, lease.size_bytes
 
     def __repr__(self) -> str:
@@ -148,12 +184,29 @@ class HeldLease:
         """Has it end by itself so long from now."""
         self._call(_lib.lib().vram_lease_until, _quantities.milliseconds(seconds, "seconds"))
 
+    def offer(self, give_back: GiveBack, *, cost: Optional[int] = None) -> None:
+        """From now on `give_back` is called, in a thread of its own, whenever somebody waits for memory that this lease
+        holds: it frees what it can and calls resize() or release(). It returns False where the memory is in use, and is
+        not asked again for 5 s then; an exception is reported by threading.excepthook. What came back is what the driver
+        says. Ends with the lease.
+
+        cost      who costs least is asked first; 1 to 1000; None: 10
+        """
+        if self._offer is not None and self._offer.is_alive():
+            raise BadRequest(f"the lease {self.id} is on offer already", code="conflict")
+        if cost is not None and not 1 <= cost <= 1000:
+            raise ValueError("cost is a number from 1 to 1000")
+        self._offer = _Offer(self._handle._another(), self.id, give_back, cost or 0)
+
     def release(self) -> None:
         """Ends it. Memory that is in use stays counted as used. No error where it has ended already."""
         try:
             self._call(_lib.lib().vram_lease_end)
         except NotFound:
             pass
+        offer, self._offer = self._offer, None
+        if offer is not None and offer is not threading.current_thread():
+            offer.join()  # what it was asked meanwhile it answers yet
 
     def _leave(self) -> None:
         """release() at the end of a block, but for a forked child's, which would end its parent's lease."""

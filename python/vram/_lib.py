@@ -220,6 +220,22 @@ class LeaseRequest(Structure):
     ]
 
 
+class Wanted(Structure):
+    """struct vram_wanted"""
+
+    _fields_ = [("size", c_size_t), ("bytes", c_uint64), ("gpu_count", c_size_t), ("gpus", POINTER(c_char_p)),
+                ("for_whom", c_char_p)]
+
+
+GiveBackFunction = CFUNCTYPE(c_int, c_void_p, POINTER(Wanted))
+
+
+class Offer(Structure):
+    """struct vram_offer"""
+
+    _fields_ = [("size", c_size_t), ("give_back", GiveBackFunction), ("data", c_void_p), ("cost", c_uint32)]
+
+
 class Lease(Structure):
     """struct vram_lease"""
 
@@ -324,6 +340,7 @@ _FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "vram_daemon_start": (c_int, [c_void_p, c_uint32]),
     "vram_lease_acquire": (c_int, [c_void_p, POINTER(LeaseRequest), POINTER(POINTER(Verdict))]),
     "vram_lease_end": (c_int, [c_void_p, c_char_p]),
+    "vram_lease_offer": (c_int, [c_void_p, c_char_p, POINTER(Offer)]),
     "vram_lease_resize": (c_int, [c_void_p, c_char_p, c_uint64, POINTER(POINTER(Verdict))]),
     "vram_lease_attach": (c_int, [c_void_p, c_char_p, c_char_p]),
     "vram_lease_filled": (c_int, [c_void_p, c_char_p]),

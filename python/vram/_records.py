@@ -182,6 +182,15 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a lease that is offered."""
+
+    bytes: int  # on its GPUs together; all that it has, where others are asked too
+    gpus: Tuple[str, ...]  # UUIDs of those that it has memory on
+    for_whom: str  # "label (user)"
+
+
+@dataclass(frozen=True)
 class Waiter:
     """A request that waits for its turn."""
 

@@ -249,3 +249,54 @@ def cgroup():
                 return False  # a process that was killed is on its way out
             return True
         eventually(empty, f"{path} is empty")
+
+
+@pytest.fixture
+def crowd_of():
+    from leasing import Crowd
+    made = []
+
+    def make(daemon):
+        made.append(Crowd(daemon))
+        return made[-1]
+    yield make
+    for crowd in made:
+        crowd.end()
+
+
+@pytest.fixture
+def room(make_daemon, tmp_path):
+    """A daemon whose configuration names holders, which end with the test."""
+    class Room:
+        def __init__(self):
+            self.holders = []
+            self.driver = "sim:rtx4090"
+            self.daemon = None
+
+        def prepare(self, driver="sim:rtx4090"):
+            self.daemon = make_daemon(driver)
+            return self.daemon
+
+        def holder(self, kind, name, models, manner="at once", **more):
+            made = kind(self.daemon, name, models, manner, **more)
+            self.holders.append(made)
+            return made
+
+        def start(self, *sections):
+            self.conf = tmp_path / "vram.conf"
+            self.conf.write_text("".join(sections))
+            self.log = open(tmp_path / "log", "wb")
+            self.daemon.start("--config", str(self.conf), "--history", str(tmp_path / "history.db"), stderr=self.log)
+            assert self.daemon.ready == "ready", self.daemon.ready
+            return self.daemon
+
+        def said(self):
+            return (tmp_path / "log").read_text()
+
+        def state(self):
+            return {one["name"]: one for one in self.daemon.get("/v1/holders").json["holders"]}
+    made = Room()
+    made.prepare()
+    yield made
+    for holder in made.holders:
+        holder.end()

@@ -65,6 +65,19 @@ def granted(answer):
     return answer["lease"]
 
 
+def ask(daemon, size, **more):
+    """For so many GiB."""
+    return Request(daemon, int(size * GIB), **more)
+
+
+def verdict(request):
+    """The verdict, and what was told before it."""
+    told = []
+    while "waiting" in (line := request.line()):
+        told.append(line["waiting"]["waits_for"])
+    return line, told
+
+
 def change(daemon, id, **what):
     return daemon.call("PATCH", f"/v1/leases/{id}", body=json.dumps(what))
 

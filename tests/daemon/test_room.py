@@ -10,7 +10,7 @@ import time
 import pytest
 from conftest import DEADLINE, VRAM_SIM, alive, eventually
 from holders import ComfyUI, LlamaServer, LlamaSwap, Ollama, VLLM
-from leasing import GIB, Request, granted, kill, leases, when
+from leasing import GIB, ask, granted, kill, leases, verdict, when
 
 # Generous where nothing is to happen, short where something is to be given up.
 SECTION = "[holder {name}]\nmatch = {match}\nask = {ask}\n{more}\n"
@@ -18,56 +18,6 @@ SECTION = "[holder {name}]\nmatch = {match}\nask = {ask}\n{more}\n"
 
 def section(name, ask, *more, match=None):
     return SECTION.format(name=name, match=match or f"name:{name}", ask=ask, more="\n".join(more))
-
-
-@pytest.fixture
-def room(make_daemon, tmp_path):
-    """A daemon whose configuration names holders, which end with the test."""
-    class Room:
-        def __init__(self):
-            self.holders = []
-            self.driver = "sim:rtx4090"
-            self.daemon = None
-
-        def prepare(self, driver="sim:rtx4090"):
-            self.daemon = make_daemon(driver)
-            return self.daemon
-
-        def holder(self, kind, name, models, manner="at once", **more):
-            made = kind(self.daemon, name, models, manner, **more)
-            self.holders.append(made)
-            return made
-
-        def start(self, *sections):
-            self.conf = tmp_path / "vram.conf"
-            self.conf.write_text("".join(sections))
-            self.log = open(tmp_path / "log", "wb")
-            self.daemon.start("--config", str(self.conf), "--history", str(tmp_path / "history.db"), stderr=self.log)
-            assert self.daemon.ready == "ready", self.daemon.ready
-            return self.daemon
-
-        def said(self):
-            return (tmp_path / "log").read_text()
-
-        def state(self):
-            return {one["name"]: one for one in self.daemon.get("/v1/holders").json["holders"]}
-    made = Room()
-    made.prepare()
-    yield made
-    for holder in made.holders:
-        holder.end()
-
-
-def ask(daemon, size, **more):
-    return Request(daemon, int(size * GIB), **more)
-
-
-def verdict(request):
-    """The verdict, and what was told before it."""
-    told = []
-    while "waiting" in (line := request.line()):
-        told.append(line["waiting"]["waits_for"])
-    return line, told
 
 
 # ---- The acceptance ----------------------------------------------------------------------------
@@ -104,19 +54,6 @@ def test_room__a_busy_holder_is_left_alone(room, crowd_of):
     daemon.sim("inject", "gpu 0 util=0")
     assert process.wait(timeout=DEADLINE) == 0
     assert "asked ollama: 14.0 GiB back" in process.stderr.read()
-
-
-@pytest.fixture
-def crowd_of():
-    from leasing import Crowd
-    made = []
-
-    def make(daemon):
-        made.append(Crowd(daemon))
-        return made[-1]
-    yield make
-    for crowd in made:
-        crowd.end()
 
 
 # ---- How each is asked --------------------------------------------------------------------------

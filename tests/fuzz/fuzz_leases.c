@@ -4,6 +4,7 @@
 #include "tests/unit/json_check.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What was read is written as JSON that says the same. */
@@ -37,7 +38,7 @@ static void check_verdict(const struct vram_verdict *verdict)
     free(text);
 }
 
-/* A daemon's answer is a list, a verdict, both or nothing, and never believed further than it goes. */
+/* A daemon's answer is a list, a verdict, a wish, several or nothing, and never believed further than it goes. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     json_t *document = json_loadb((const char *)data, size, 0, NULL);
@@ -56,6 +57,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (r == 0) {
         check_verdict(verdict);
     }
+    struct vram_wanted *wanted = NULL;
+    r = lease_record_wanted(document, &wanted);
+    MUST((r == 0 && wanted) || (r == -EPROTO && !wanted));
+    MUST(r < 0 || (wanted->for_whom && wanted->bytes != VRAM_UNKNOWN));
+    for (size_t i = 0; r == 0 && i < wanted->gpu_count; i++) {
+        MUST(wanted->gpus[i]);
+    }
+    free(wanted);
     json_decref(document);
     (void)vram_lease_list_free(list);
     (void)vram_verdict_free(verdict);

@@ -502,3 +502,68 @@ def test_a_program_ends_though_a_thread_waits(leasing):
     done = leasing.python(script)
     assert (done.returncode, done.stderr) == (0, "")
     until(lambda: not waiting())
+
+
+# ---- On offer ------------------------------------------------------------------------------------
+
+
+OFFERS = """
+import sys, threading, vram
+
+asked = []
+told = []
+threading.excepthook = lambda args: told.append(args.exc_type.__name__)
+
+def give_back(wanted):
+    asked.append((wanted, threading.current_thread().name))
+    {manner}
+
+with vram.lease("14GiB", label="job", timeout=60) as lease:
+    lease.offer(give_back, cost=20)
+    try:
+        lease.offer(give_back)
+    except vram.BadRequest:
+        print("offered", flush=True)
+    sys.stdin.readline()
+threads = [thread for thread in threading.enumerate() if thread.name == "vram-lease-offer"]
+wanted, thread = asked[0] if asked else (None, None)
+print(len(asked), len(threads), told, lease.size_bytes >> 30, thread, wanted and wanted.gpus == lease.gpus,
+      wanted and wanted.for_whom.split(" (")[0], wanted and 0 < wanted.bytes < 14 << 30)
+"""
+
+
+def offering(leasing, manner):
+    """A program whose lease is on offer, once it is."""
+    program = leasing.start(sys.executable, "-c", OFFERS.format(manner=manner))
+    assert program.stdout.readline() == "offered\n"
+    until(lambda: "lease" in leasing.vram("holders").stdout)
+    return program
+
+
+def said_by(program):
+    """What it says at its end."""
+    return program.communicate("\n", timeout=DEADLINE)[0].strip()
+
+
+@pytest.mark.parametrize("manner,asked,size", [
+    ("lease.resize('4GiB')", 1, 4), ("lease.release()", 1, 14),
+    ("return False if len(asked) == 1 else lease.resize('4GiB')", 2, 4),
+], ids=["shrinks", "ends", "is busy at first"])
+def test_offer(leasing, manner, asked, size):
+    program = offering(leasing, manner)
+    with vram.lease("12GiB", label="render", timeout=DEADLINE):
+        assert said_by(program) == f"{asked} 0 [] {size} vram-lease-offer True render True"
+
+
+def test_offer_that_nobody_wants_ends_with_its_block(leasing):
+    assert said_by(offering(leasing, "pass")) == "0 0 [] 14 None None None None"
+
+
+def test_offer_that_fails(leasing):
+    """The exception is reported, and is no answer; what it could not give stays its own."""
+    program = offering(leasing, "raise KeyError")
+    with pytest.raises(vram.LeaseTimeout):
+        with vram.lease("12GiB", label="render", timeout=2):
+            pass
+    assert "nothing came back (it could not)" in leasing.vram("holders").stdout
+    assert said_by(program) == "1 0 ['KeyError'] 14 vram-lease-offer True render True"
