@@ -349,10 +349,15 @@ def test_offer__who_waits_himself_is_not_asked(room, crowd_of):
 
 
 def test_offer__what_a_ceiling_would_keep_is_not_asked_for(room, crowd_of):
-    daemon = room.start("[ceiling job]\nmatch = name:job\nsize = 14G\n")
+    container = f"container:{'ab' * 32}"
+    daemon = room.start()
     crowd = crowd_of(daemon)
-    process = crowd.holds(crowd.run("10G", VRAM_SIM, "hold", "10G", "--name", "job", options=("--label", "job")))
+    process = crowd.hold("10G", options=("--label", "job", "--member", container))
     offer = Offer(daemon, lease_of(daemon, process.pid)["id"])
+    assert offered(room)["held_bytes"] == 10 * GIB
+    room.conf.write_text(f"[ceiling job]\nmatch = {container}\nsize = 14G\n")
+    os.kill(daemon.pid, signal.SIGHUP)
+    eventually(lambda: room.state() == {}, "it has nothing to offer")
     request = ask(daemon, 12, owner={"pid": crowd.idler().pid})
     assert "GiB more on GPU 0" in request.wait()["waits_for"]
     for _ in range(5):
@@ -377,30 +382,31 @@ def test_protocol__bodies_that_are_none(room, crowd_of, body, key):
     assert room.state() == {}
 
 
-def test_protocol__leases_that_are_none(room):
+def test_protocol__leases_that_are_none(room, crowd_of):
     daemon = room.start()
     for path in ("0123456789abcdef/offer", "0123/offer", "0/offer", "/offer", "offer", "a/b/offer", "0123456789abcdef/offers",
                  "0123456789abcdef0/offer"):
         assert daemon.call("POST", f"/v1/leases/{path}", body="{}").status == 404, path
-    lease = granted(ask(daemon, 20).answer())
+    _, id = hold(crowd_of(daemon), "20G")
     waits = ask(daemon, 12)
     waits.wait()
     assert daemon.call("POST", f"/v1/leases/{waits.id}/offer", body="{}").status == 409
-    assert daemon.call("GET", f"/v1/leases/{lease['id']}/offer").status == 405
+    assert daemon.call("GET", f"/v1/leases/{id}/offer").status == 405
     waits.hang_up()
 
 
 def test_protocol__offered_anew(room, crowd_of):
     daemon = room.start()
     process, id = hold(crowd_of(daemon), "14G")
-    first, second = Offer(daemon, id), None
+    first = Offer(daemon, id)
     offered(room)
     second = Offer(daemon, id)
     status, document = first.reply()
     assert (status, document["error"]["code"]) == (409, "conflict")
-    ask(daemon, 12)
+    request = ask(daemon, 12)
     second.wanted()
     kill(process)
+    granted(verdict(request)[0])
 
 
 def test_protocol__an_offer_outlives_the_daemon(room, crowd_of):
