@@ -349,11 +349,12 @@ def test_offer__who_waits_himself_is_not_asked(room, crowd_of):
 
 
 def test_offer__what_a_ceiling_would_keep_is_not_asked_for(room, crowd_of):
-    daemon = room.start("[ceiling job]\nmatch = name:job\nsize = 14G\n")
+    daemon = room.start("[ceiling job]\nmatch = name:job\nsize = 8G\n")
     crowd = crowd_of(daemon)
-    process = crowd.holds(crowd.run("10G", VRAM_SIM, "hold", "10G", "--name", "job", options=("--label", "job")))
+    process = crowd.holds(crowd.run("8G", VRAM_SIM, "hold", "8G", "--name", "job", options=("--label", "job")))
     offer = Offer(daemon, lease_of(daemon, process.pid)["id"])
-    request = ask(daemon, 12, owner={"pid": crowd.idler().pid})
+    when(daemon, lambda listed: listed["ceilings"][0]["outstanding_bytes"] == 0, "the lease stands for it")
+    request = ask(daemon, 15, owner={"pid": crowd.idler().pid})
     assert "GiB more on GPU 0" in request.wait()["waits_for"]
     for _ in range(5):
         daemon.snapshot()
@@ -377,30 +378,31 @@ def test_protocol__bodies_that_are_none(room, crowd_of, body, key):
     assert room.state() == {}
 
 
-def test_protocol__leases_that_are_none(room):
+def test_protocol__leases_that_are_none(room, crowd_of):
     daemon = room.start()
     for path in ("0123456789abcdef/offer", "0123/offer", "0/offer", "/offer", "offer", "a/b/offer", "0123456789abcdef/offers",
                  "0123456789abcdef0/offer"):
         assert daemon.call("POST", f"/v1/leases/{path}", body="{}").status == 404, path
-    lease = granted(ask(daemon, 20).answer())
+    _, id = hold(crowd_of(daemon), "20G")
     waits = ask(daemon, 12)
     waits.wait()
     assert daemon.call("POST", f"/v1/leases/{waits.id}/offer", body="{}").status == 409
-    assert daemon.call("GET", f"/v1/leases/{lease['id']}/offer").status == 405
+    assert daemon.call("GET", f"/v1/leases/{id}/offer").status == 405
     waits.hang_up()
 
 
 def test_protocol__offered_anew(room, crowd_of):
     daemon = room.start()
     process, id = hold(crowd_of(daemon), "14G")
-    first, second = Offer(daemon, id), None
+    first = Offer(daemon, id)
     offered(room)
     second = Offer(daemon, id)
     status, document = first.reply()
     assert (status, document["error"]["code"]) == (409, "conflict")
-    ask(daemon, 12)
+    request = ask(daemon, 12)
     second.wanted()
     kill(process)
+    granted(verdict(request)[0])
 
 
 def test_protocol__an_offer_outlives_the_daemon(room, crowd_of):
