@@ -98,7 +98,7 @@ class _Offer(threading.Thread):
             return -errno.EBUSY if done is False else 0
         except BaseException:
             kind, error, trace = sys.exc_info()
-            threading.excepthook(threading.ExceptHookArgs((kind, error, trace, self)))  # type: ignore[arg-type]
+            threading.excepthook(threading.ExceptHookArgs((kind, error, trace, self)))
             return -errno.EIO
 
     def run(self) -> None:
