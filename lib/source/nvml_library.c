@@ -4,6 +4,7 @@
 
 #include "common/nvml_places.h"
 #include "common/text.h"
+#include "lib/source/loading.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -88,7 +89,7 @@ const char *nvml_return_word(nvml_ret code)
 /* Loads one file. Keeps in `broken` what the loader says of a file that is there and does not load. */
 static void *load(const char *path, char *broken, size_t size)
 {
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void *library = loading_open(path);
     if (!library) {
         const char *text = dlerror();
         if (text && !strstr(text, "No such file")) {

@@ -3,7 +3,9 @@
 #include "tests/library/machine.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -102,6 +104,50 @@ static void test_threads__fork_in_the_middle(void **state)
     vram_close(shared);
 }
 
+static void *take_once(void *vram)
+{
+    struct vram_snapshot *snapshot;
+    return vram_snapshot_take(vram, 0, &snapshot) < 0 ? NULL : vram;
+}
+
+/* A child has the whole of a library that another thread loads, or nothing. */
+static void test_threads__no_fork_falls_into_loading(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    char driver[4096], fd[16], word = ' ';
+    int ends[2], status;
+    void *result;
+    assert_int_equal(pipe(ends), 0);
+    (void)snprintf(fd, sizeof(fd), "%d", ends[1]);
+    (void)snprintf(driver, sizeof(driver), "nvml:%s", getenv("SLOW_LIBRARY"));
+    (void)setenv("SLOW_LIBRARY_SAYS", fd, 1);
+    struct vram *vram = machine_open(driver, 0);
+    assert_int_equal(pthread_create(&thread, NULL, take_once, vram), 0);
+    assert_int_equal(read(ends[0], &word, 1), 1);
+    assert_int_equal(word, 'a');
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct vram_snapshot *snapshot;
+        bool loads = vram_snapshot_take(vram, 0, &snapshot) == -ENODEV &&
+                     strcmp(vram_error_code(vram), "library_broken") == 0;
+        _exit(loads ? 0 : 1);
+    }
+    struct pollfd said = {.fd = ends[0], .events = POLLIN};
+    assert_int_equal(poll(&said, 1, 0), 1);
+    assert_int_equal(read(ends[0], &word, 1), 1);
+    assert_int_equal(word, 'z');
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_null(result); /* it is no driver's library */
+    vram_close(vram);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    (void)unsetenv("SLOW_LIBRARY_SAYS");
+}
+
 static void test_threads__many_handles_leak_nothing(void **state)
 {
     (void)state;
@@ -120,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_threads__share_a_handle),
         cmocka_unit_test(test_threads__each_has_its_own_error),
         cmocka_unit_test(test_threads__fork_in_the_middle),
+        cmocka_unit_test(test_threads__no_fork_falls_into_loading),
         cmocka_unit_test(test_threads__many_handles_leak_nothing),
     };
     return cmocka_run_group_tests_name("threads", tests, machine_set_up, machine_tear_down);

@@ -319,18 +319,15 @@ def test_fork_before_and_after_use(machine):
 
 
 def test_fork_while_other_threads_ask(machine):
-    stop, answered = threading.Event(), threading.Event()
+    stop = threading.Event()
 
     def use():
         while not stop.is_set():
             get_vram_tracker().get_status()
-            answered.set()
 
     threads = [threading.Thread(target=use) for _ in range(3)]
     for thread in threads:
         thread.start()
-    # Not while one of them still loads the driver's library: of that moment a child has half a library, as of any dlopen().
-    assert answered.wait(60)
     try:
         for _ in range(20):
             assert in_child(lambda: get_vram_tracker().can_fit(20000) and (vram.reset(), get_vram_tracker().can_fit(1))[1]) == 0
