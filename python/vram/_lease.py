@@ -86,7 +86,8 @@ class _Offer(threading.Thread):
 
     def __init__(self, handle: Handle, id: str, give_back: GiveBack, cost: int) -> None:
         super().__init__(name="vram-lease-offer", daemon=True)
-        self._handle, self._id, self._give_back, self._cost = handle, id, give_back, cost
+        # Not _handle: that is Thread's own from Python 3.13 on.
+        self._vram, self._id, self._give_back, self._cost = handle, id, give_back, cost
         self.start()
 
     def _answer(self, _data: object, wanted: Any) -> int:
@@ -105,12 +106,12 @@ class _Offer(threading.Thread):
         lib, function = _lib.lib(), _lib.GiveBackFunction(self._answer)
         offer = _lib.Offer(size=ctypes.sizeof(_lib.Offer), give_back=function, cost=self._cost)
         try:
-            self._handle._call(lib.vram_daemon_start, 0)  # one that vanishes is started again
-            self._handle._call(lib.vram_lease_offer, self._id.encode(), ctypes.byref(offer))
+            self._vram._call(lib.vram_daemon_start, 0)  # one that vanishes is started again
+            self._vram._call(lib.vram_lease_offer, self._id.encode(), ctypes.byref(offer))
         except NotFound:  # it has ended before it was offered
             pass
         finally:
-            self._handle.close()
+            self._vram.close()
 
 
 class HeldLease:
