@@ -238,8 +238,7 @@ static int watch(struct hook *hook, int output)
     if (!hook->on_output) {
         return -ENOMEM;
     }
-    int r = process_open(hook->pid, VRAM_UNKNOWN, &pidfd);
-    r = r == -ESRCH ? -EIO : r; /* ended already, and still there to be waited for */
+    int r = process_open_child(hook->pid, &pidfd);
     r = r < 0 ? r : process_watch_new(hook->base, pidfd, on_ended, hook, &hook->watch);
     r = r < 0 ? r : event_add(hook->on_output, NULL) < 0 ? -ENOMEM : 0;
     return r < 0 ? r : event_add(hook->on_limit, &limit) < 0 ? -ENOMEM : 0;
