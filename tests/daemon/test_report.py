@@ -114,9 +114,10 @@ def test_report__what_a_lease_was_before_it_changed(past):  # noqa: F811
             assert file.execute("SELECT lease, was FROM resize").fetchall() == [(id, 8 * GIB)]
             granted_ms, = file.execute("SELECT granted FROM lease").fetchone()
             at, = file.execute("SELECT at FROM resize").fetchone()
-        # At the first size until then, and at the other since: no more than the time that has passed allows.
-        least = 8 * (at - granted_ms) / HOUR
-        assert least <= second["total"]["leased_gib_hours"] <= least + (time.time() * 1000 - at) / HOUR
+        # At the first size until then, and at the other since: no more than the time that has passed allows, and what
+        # six decimals round.
+        least, most = 8 * (at - granted_ms) / HOUR, (8 * (at - granted_ms) + time.time() * 1000 - at) / HOUR
+        assert least - 1e-6 <= second["total"]["leased_gib_hours"] <= most + 1e-6
     finally:
         crowd.end()
 
