@@ -88,11 +88,7 @@ void api_write_daemon(struct daemon *daemon, struct json *json, const char *key)
 static void answer_buf(struct http_request *request, struct buf *buf)
 {
     char *text = buf_steal(buf, NULL);
-    if (text) {
-        http_answer(request, 200, text);
-    } else {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-    }
+    http_answer(request, 200, text);
     free(text);
 }
 
@@ -308,7 +304,7 @@ static void answer_fresh(struct daemon *daemon, struct http_request *request, ui
     } else if (are_fresh(daemon, wish.take, max_age_ms)) {
         answer_figures(daemon, request, daemon->snapshot);
     } else if (parking_add(daemon->parking, request, &wish) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
     } else {
         collector_ask_unless_running(daemon->collector, wish.take, wish.max_age_ns);
     }
@@ -356,7 +352,7 @@ int api_park(struct daemon *daemon, struct http_request *request, parked_functio
         .data = daemon,
     };
     if (parking_add(daemon->parking, request, &wish) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return -ENOMEM;
     }
     figures_poll(daemon);
@@ -418,7 +414,7 @@ static void answer_when_let_go(void *data, struct http_request *request, enum pa
     if (collector_pid(daemon->collector) == 0) {
         answer_paused(daemon, request);
     } else if (parking_add(daemon->parking, request, &wish) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
     }
 }
 

@@ -82,7 +82,7 @@ static void answer(struct daemon *daemon, struct http_request *request)
     } else if (r == -ENODEV) {
         http_fail(request, 503, "no_gpu", ENODEV, NULL, "no GPU can be used");
     } else {
-        http_fail(request, 500, "out_of_memory", -r, NULL, "out of memory");
+        http_fail_memory(request);
     }
     free(text);
 }
@@ -123,7 +123,7 @@ void fit_answer(struct daemon *daemon, struct http_request *request)
     } else if (fresh) {
         answer(daemon, request);
     } else if (parking_add(daemon->parking, request, &wish) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
     } else {
         collector_ask(daemon->collector, wish.take);
     }

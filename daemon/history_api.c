@@ -4,7 +4,6 @@
 
 #include "daemon/history_events.h"
 #include "daemon/history_time.h"
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,7 +84,7 @@ void history_get_memory(struct daemon *daemon, struct http_request *request)
     struct history_point *points = planned ? calloc(window.count, sizeof(*points)) : NULL;
     if (!points) {
         if (planned) {
-            asking_fail_memory(request);
+            http_fail_memory(request);
         }
         (void)asking_free(asking);
         return;

@@ -19,11 +19,6 @@ void asking_fail_parameter(struct http_request *request, const char *name, const
     http_fail(request, 400, "bad_request", EINVAL, NULL, "%s %s", name, what);
 }
 
-void asking_fail_memory(struct http_request *request)
-{
-    http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-}
-
 static void fail_store(struct asking *asking)
 {
     http_fail(asking->request, 500, "history_failed", EIO, NULL, "the history cannot be read: %s",
@@ -158,7 +153,7 @@ struct asking *asking_begin(struct daemon *daemon, struct http_request *request,
     }
     struct asking *asking = history_is_ready(history) ? calloc(1, sizeof(*asking)) : NULL;
     if (!asking) {
-        asking_fail_memory(request);
+        http_fail_memory(request);
         return NULL;
     }
     asking->history = history;
@@ -185,8 +180,6 @@ void asking_answer(struct asking *asking, int r)
     char *text = buf_steal(&asking->buf, NULL);
     if (r < 0) {
         fail_store(asking);
-    } else if (!text) {
-        asking_fail_memory(asking->request);
     } else {
         http_answer(asking->request, 200, text);
     }

@@ -37,6 +37,5 @@ const struct history_gpu *asking_find_gpu(const struct asking *asking, uint32_t 
 void asking_write_head(struct json *json, struct history_store *store);
 
 void asking_fail_parameter(struct http_request *request, const char *name, const char *what);
-void asking_fail_memory(struct http_request *request);
 
 #endif

@@ -110,8 +110,6 @@ void history_get_needs(struct daemon *daemon, struct http_request *request)
     char *text = buf_steal(&buf, NULL);
     if (telling.result < 0) {
         fail_store(telling.history, request);
-    } else if (!text) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
     } else {
         http_answer(request, 200, text);
     }

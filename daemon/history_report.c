@@ -233,7 +233,7 @@ static void answer(struct report *report)
     if (report->result >= 0) {
         http_answer(request, 200, report->text);
     } else if (report->result == -ENOMEM) {
-        asking_fail_memory(request);
+        http_fail_memory(request);
     } else if (report->result == -ECANCELED) {
         http_fail(request, 503, "ending", EAGAIN, NULL, "the history is being closed");
     } else {
@@ -373,7 +373,7 @@ static struct report *report_new(const struct asking *asking, enum tally_by by)
     }
     struct report *report = calloc(1, sizeof(*report));
     if (!report) {
-        asking_fail_memory(asking->request);
+        http_fail_memory(asking->request);
         return NULL;
     }
     report->by = by;
@@ -409,7 +409,7 @@ void history_get_report(struct daemon *daemon, struct http_request *request)
     report->request = request;
     http_on_gone(request, on_gone, report);
     if (!history->reports) {
-        asking_fail_memory(request);
+        http_fail_memory(request);
         (void)report_free(report);
     } else if (!put_last(history->reports, report)) {
         http_fail(request, 503, "busy", EAGAIN, "try again in a while",

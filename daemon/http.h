@@ -91,7 +91,8 @@ void http_on_gone(struct http_request *request, http_gone_function gone, void *d
 
 /* ---- Its answer ------------------------------------------------------------------------------ */
 
-/* Each ends the request; `json` is copied. In a stream that has begun it is the last line, whatever the status. */
+/* Each ends the request; `json` is copied. In a stream that has begun it is the last line, whatever the status.
+ * NULL: there was no memory for it, which is answered instead. */
 void http_answer(struct http_request *request, int status, const char *json);
 /* The same of a text as it is. */
 void http_answer_text(struct http_request *request, int status, const char *type, const char *text,
@@ -101,6 +102,8 @@ void http_set_header(struct http_request *request, const char *name, const char 
 /* `error`: positive errno. `hint` may be NULL. */
 void http_fail(struct http_request *request, int status, const char *code, int error,
                const char *hint, const char *format, ...) PRINTF_LIKE(6, 7);
+/* 500 "out_of_memory". */
+void http_fail_memory(struct http_request *request);
 
 /* A line of a stream (status 200), without its newline; the first begins it. Lines of who does not read them are
  * kept up to 256 KiB, and then it is gone, soon after the call. */

@@ -267,7 +267,9 @@ static void send_whole(struct http_request *request, int status, const char *typ
 
 void http_answer(struct http_request *request, int status, const char *json)
 {
-    if (request->begun) { /* its status is out already: the answer is the last line */
+    if (!json) {
+        http_fail_memory(request);
+    } else if (request->begun) { /* its status is out already: the answer is the last line */
         http_line(request, json);
         http_end(request);
     } else {
@@ -311,6 +313,11 @@ void http_fail(struct http_request *request, int status, const char *code, int e
         give_up(request);
     }
     free(json);
+}
+
+void http_fail_memory(struct http_request *request)
+{
+    http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
 }
 
 void http_line(struct http_request *request, const char *json)

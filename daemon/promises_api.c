@@ -70,11 +70,7 @@ static void answer_lease(const struct promises *promises, struct http_request *r
     int found = ledger_find_lease(promises->ledger, deal->id);
     struct ledger_lease lease = ledger_lease_at(promises->ledger, (size_t)found);
     char *text = view_verdict(promises, LEDGER_GRANTED, deal, &lease, NULL);
-    if (text) {
-        http_answer(request, 200, text);
-    } else {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-    }
+    http_answer(request, 200, text);
     free(text);
 }
 
@@ -105,7 +101,7 @@ static bool ask_again(struct promises *promises, struct http_request *request, c
     int found = ledger_find_waiter(promises->ledger, deal->id);
     if (found >= 0 && ledger_waiter_at(promises->ledger, (size_t)found).absent &&
         ledger_ask(promises->ledger, &deal->request, clock_now_ns()) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return true;
     }
     deal->http = request;
@@ -225,7 +221,7 @@ static void ask(struct promises *promises, struct http_request *request, const j
     }
     struct deal *deal = deals_add(promises->deals, id);
     if (!deal) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return;
     }
     deal->uid = peer->uid;
@@ -281,7 +277,7 @@ static void grow(struct promises *promises, struct http_request *request, const 
     random_id(id);
     struct deal *deal = deals_add(promises->deals, id);
     if (!deal) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return;
     }
     deal->kind = DEAL_GROWTH;
@@ -294,7 +290,7 @@ static void grow(struct promises *promises, struct http_request *request, const 
     deal->request.gpu_count = (uint32_t)view->gpu_count;
     if (ledger_grow(promises->ledger, lease->id, id, more_bytes, clock_now_ns()) < 0) {
         deals_remove(promises->deals, deal);
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return;
     }
     deal->http = request;
@@ -312,7 +308,7 @@ static bool attach_more(struct promises *promises, struct http_request *request,
     }
     for (size_t i = before; i < deal->attached_count; i++) {
         if (promises_attach(promises, deal, &deal->attached[i]) == -ENOMEM) {
-            http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+            http_fail_memory(request);
             return false;
         }
     }
@@ -465,11 +461,7 @@ static void answer_list(void *data, struct http_request *request, enum parked_en
     char *text = view_leases(daemon->promises_data);
     (void)end;
     (void)sample;
-    if (text) {
-        http_answer(request, 200, text);
-    } else {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
-    }
+    http_answer(request, 200, text);
     free(text);
 }
 

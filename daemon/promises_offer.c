@@ -442,7 +442,7 @@ static void park(struct promises *promises, struct http_request *request, const 
     struct offer *offer = find(promises->offers, deal->id);
     offer = offer ? offer : make(promises->offers, deal);
     if (!offer) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return;
     }
     if (offer->http) {

@@ -47,10 +47,8 @@ static void send_verdict(struct deal *deal, const char *text)
 {
     struct http_request *http = deal->http;
     deal->http = NULL;
-    if (http && text) {
+    if (http) {
         http_answer(http, 200, text);
-    } else if (http) {
-        http_fail(http, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
     }
 }
 

@@ -86,7 +86,7 @@ static bool read_candidates(struct http_request *request, const json_t *body, st
             return false;
         }
         if (deal_add_candidate(deal, text) < 0) {
-            http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+            http_fail_memory(request);
             return false;
         }
     }
@@ -194,7 +194,7 @@ struct owner_process *request_owner(struct promises *promises, struct http_reque
         return NULL;
     }
     if (owners_get(promises->owners, pid, stat.start_time, uid, pidfd, &owner) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return NULL;
     }
     if (owner->ended) {
@@ -278,7 +278,7 @@ static bool add_attachment(const struct promises *promises, struct http_request 
         text = number;
     }
     if (deal_attach(deal, text, stat.start_time) < 0) {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
         return false;
     }
     return true;

@@ -166,7 +166,7 @@ static void answer(struct daemon *daemon, struct http_request *request)
     if (r == 0 && !buf.failed) {
         http_answer_text(request, 200, open ? open_type : prometheus_type, buf.data, buf.length);
     } else {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
     }
     free(gpus);
     buf_done(&buf);

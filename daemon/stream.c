@@ -378,7 +378,7 @@ void stream_answer(struct daemon *daemon, struct http_request *request)
     if (stream) {
         begin(stream);
     } else {
-        http_fail(request, 500, "out_of_memory", ENOMEM, NULL, "out of memory");
+        http_fail_memory(request);
     }
 }
 
