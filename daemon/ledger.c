@@ -40,6 +40,7 @@ void ledger_free(struct ledger *ledger)
     free(ledger->users);
     free(ledger->leases);
     free(ledger->waiters);
+    free(ledger->turns);
     free(ledger->owners);
     free(ledger->ceilings);
     free(ledger->pasts);
@@ -91,22 +92,6 @@ bool waiter_wants(const struct waiter *waiter, size_t gpu)
     return waiter->any_gpu || gpu_set_has(&waiter->candidates, gpu);
 }
 
-bool waiters_overlap(const struct ledger *ledger, const struct waiter *a, const struct waiter *b)
-{
-    if (a->any_gpu || b->any_gpu) {
-        return true;
-    }
-    for (size_t i = 0; i < ledger->gpu_count; i++) {
-        for (size_t j = 0; gpu_set_has(&a->candidates, i) && j < ledger->gpu_count; j++) {
-            if (gpu_set_has(&b->candidates, j) &&
-                ledger->gpus[i].memory == ledger->gpus[j].memory) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static struct waiter *waiter_of_id(const struct ledger *ledger, const char *id)
 {
     int found = ledger_find_waiter(ledger, id);
@@ -124,13 +109,16 @@ static int enqueue(struct ledger *ledger, struct waiter *waiter)
 {
     struct owner *owner = ledger_owner_make(ledger, waiter->owner);
     if (!owner ||
-        LEDGER_MAKE_ROOM(ledger->waiters, ledger->waiter_room, ledger->waiter_count) < 0) {
+        LEDGER_MAKE_ROOM(ledger->waiters, ledger->waiter_room, ledger->waiter_count) < 0 ||
+        LEDGER_MAKE_ROOM(ledger->turns, ledger->turn_room, ledger->waiter_count) < 0) {
         ledger_owner_forget(ledger, waiter->owner);
         return -ENOMEM;
     }
     owner->requests++;
     waiter->seq = ++ledger->arrivals;
+    ledger->turns[ledger->waiter_count] = waiter;
     ledger->waiters[ledger->waiter_count++] = waiter;
+    ledger->numbered = false;
     return 0;
 }
 
@@ -143,7 +131,6 @@ static int queue_request(struct ledger *ledger, const struct ledger_request *req
     }
     *waiter = (struct waiter){
         .user = ledger_user(ledger, request->user),
-        .rank = SIZE_MAX,
         .owner = request->owner,
         .size_bytes = request->size_bytes,
         .margin_bytes = request->margin_bytes,
@@ -221,6 +208,7 @@ void ledger_restrict(struct ledger *ledger, const char *id, const char *const *u
     if (waiter) {
         waiter->any_gpu = false;
         waiter->candidates = allowed;
+        ledger->numbered = false;
     }
 }
 
@@ -322,15 +310,24 @@ void ledger_forget_waiter(struct ledger *ledger, struct waiter *waiter)
     owner->requests--;
     user_leave(waiter->user);
     ledger_owner_forget(ledger, waiter->owner);
+    ledger->numbered = false;
     free(waiter);
+}
+
+static void take_out(struct waiter **list, size_t count, size_t i)
+{
+    memmove(&list[i], &list[i + 1], (count - i - 1) * sizeof(*list));
 }
 
 static void remove_waiter(struct ledger *ledger, size_t i)
 {
     struct waiter *waiter = ledger->waiters[i];
-    memmove(&ledger->waiters[i], &ledger->waiters[i + 1],
-            (ledger->waiter_count - i - 1) * sizeof(struct waiter *));
-    ledger->waiter_count--;
+    size_t turn = 0;
+    while (ledger->turns[turn] != waiter) {
+        turn++;
+    }
+    take_out(ledger->turns, ledger->waiter_count, turn);
+    take_out(ledger->waiters, ledger->waiter_count--, i);
     ledger_forget_waiter(ledger, waiter);
 }
 

@@ -309,7 +309,9 @@ size_t ledger_lease_count(const struct ledger *ledger);
 /* In the order of their grants. Valid until the ledger changes. */
 struct ledger_lease ledger_lease_at(const struct ledger *ledger, size_t i);
 size_t ledger_waiter_count(const struct ledger *ledger);
-struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i);
+/* Whether absent waiters may still return. */
+bool ledger_awaits_return(const struct ledger *ledger);
+struct ledger_waiter ledger_waiter_at(struct ledger *ledger, size_t i);
 /* -1: none. Of a beginning of an id: -2 where several begin so. */
 int ledger_find_lease(const struct ledger *ledger, const char *id);
 int ledger_find_waiter(const struct ledger *ledger, const char *id);

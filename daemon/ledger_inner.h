@@ -76,6 +76,7 @@ struct user {
     uint64_t bytes;      /* of its leases; what follows is reckoned anew for each pass */
     uint32_t leases;
     struct gpu_set gpus;
+    struct ledger_limits limits;
     uint64_t asked_bytes; /* of its requests that were looked at so far */
     bool passed;          /* one of its requests was, by the grant that is counted */
     bool promoted;
@@ -100,8 +101,7 @@ struct waiter {
     char grows[LEDGER_ID_MAX]; /* the lease that is to grow; "": a new one */
     struct user *user;
     uint64_t seq;  /* the order of arrival */
-    size_t place;  /* in the queue, while it is gone through */
-    size_t rank;   /* its turn in the last pass; SIZE_MAX: there was none yet */
+    size_t place;  /* in the order of arrival, while the queue is gone through */
     uint64_t tag;  /* what its user would have, were all before it granted */
     bool promoted; /* it, or one that its user asked for later, was passed over often enough */
     uint64_t owner, size_bytes, margin_bytes;
@@ -115,6 +115,10 @@ struct waiter {
     uint32_t reason;
     size_t nearest; /* or NO_GPU */
     uint64_t missing_bytes;
+    size_t position;          /* kept by ledger_number(), as what follows */
+    struct gpu_set memories;  /* of its candidates */
+    struct waiter *next_kind; /* of those that are the first to ask for the same GPUs */
+    size_t alike;             /* how many ask for the same, so far */
 };
 
 /* The past of a process without a lease. */
@@ -147,8 +151,10 @@ struct ledger {
     struct owner *owners; /* by key, ascending */
     size_t lease_count, lease_room;
     struct lease **leases;
-    size_t waiter_count, waiter_room;
-    struct waiter **waiters;
+    size_t waiter_count, waiter_room, turn_room;
+    struct waiter **waiters; /* as they came; with holes while they are gone through */
+    struct waiter **turns;   /* the same by their turns in the last pass, later ones behind */
+    bool numbered;           /* their positions are those of now */
     size_t user_count, user_room;
     struct user **users;
     uint64_t arrivals, grants; /* how many there were */
@@ -244,8 +250,10 @@ bool ledger_is_kept(const struct ledger *ledger, const struct ledger_use *use, s
 struct user *ledger_user(struct ledger *ledger, uint32_t id);
 /* What each user has, reckoned anew. */
 void ledger_weigh_users(struct ledger *ledger);
-/* The requests in the order of their turns, as many as wait, for free(3). NULL: out of memory. */
-struct waiter **ledger_order(struct ledger *ledger);
+/* Puts the turns in order. */
+void ledger_order(struct ledger *ledger);
+/* Reckons positions where something has changed. */
+void ledger_number(struct ledger *ledger);
 /* Those that asked before and whose memory was taken were passed over once more. Returns in `barred` the memories of those
  * that were often enough. */
 void ledger_count_passes(struct ledger *ledger, const struct waiter *granted,
@@ -256,7 +264,7 @@ void waiter_add_memories(const struct ledger *ledger, const struct waiter *waite
 enum limited { LIMIT_ALLOWS, LIMIT_LATER, LIMIT_NEVER };
 enum limited ledger_limit(const struct ledger *ledger, const struct waiter *waiter);
 /* Whether its user's limit of GPUs leaves only those that it has. */
-bool ledger_is_bound_to_own_gpus(const struct ledger *ledger, const struct waiter *waiter);
+bool waiter_is_bound_to_own_gpus(const struct waiter *waiter);
 
 /* ---- ledger_idle.c ---- */
 /* Looks which leases hold nothing, as a sample shows it. */
@@ -266,7 +274,6 @@ uint64_t lease_notice(uint64_t until_ns, uint64_t now_ns);
 
 /* ---- ledger.c ---- */
 bool waiter_wants(const struct waiter *waiter, size_t gpu);
-bool waiters_overlap(const struct ledger *ledger, const struct waiter *a, const struct waiter *b);
 /* Takes a waiter out that was removed from the queue: its owner has a request less. */
 void ledger_forget_waiter(struct ledger *ledger, struct waiter *waiter);
 /* ---- ledger_look.c ---- */

@@ -83,23 +83,22 @@ struct ledger_lease ledger_lease_at(const struct ledger *ledger, size_t i)
     return ledger_view(ledger, ledger->leases[i]);
 }
 
+bool ledger_awaits_return(const struct ledger *ledger)
+{
+    return ledger->grace_ns != 0;
+}
+
 size_t ledger_waiter_count(const struct ledger *ledger)
 {
     return ledger->waiter_count;
 }
 
-struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i)
+struct ledger_waiter ledger_waiter_at(struct ledger *ledger, size_t i)
 {
+    ledger_number(ledger);
     const struct waiter *waiter = ledger->waiters[i];
     const struct gpu *nearest = waiter->nearest == NO_GPU ? NULL : &ledger->gpus[waiter->nearest];
     const struct gpu *memory = nearest ? &ledger->gpus[nearest->memory] : NULL;
-    size_t position = 1;
-    for (size_t j = 0; j < ledger->waiter_count; j++) {
-        const struct waiter *other = ledger->waiters[j];
-        bool is_before = other && (other->rank < waiter->rank ||
-                                   (other->rank == waiter->rank && other->seq < waiter->seq));
-        position += is_before && waiters_overlap(ledger, waiter, other);
-    }
     return (struct ledger_waiter){
         .id = waiter->id,
         .owner = waiter->owner,
@@ -107,7 +106,7 @@ struct ledger_waiter ledger_waiter_at(const struct ledger *ledger, size_t i)
         .gpu_count = waiter->gpu_count,
         .absent = waiter->absent,
         .user = waiter->user->id,
-        .position = position,
+        .position = waiter->position,
         .reason = waiter->reason,
         .uuid = nearest ? nearest->uuid : NULL,
         .missing_bytes = waiter->missing_bytes,

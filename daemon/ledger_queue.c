@@ -23,6 +23,7 @@ struct pass {
     struct gpu_set barred;    /* memories that somebody has been passed over for often enough */
     struct gpu_set returning; /* memories that an absent waiter has a place before */
     struct reckoning *all, *open;
+    size_t left; /* how many were not answered yet */
 };
 
 /* ---- Reckoning ------------------------------------------------------------------------------- */
@@ -42,14 +43,14 @@ static uint64_t margin_for(const struct waiter *waiter, const struct gpu *gpu)
 static void reckon(const struct ledger *ledger, const struct waiter *waiter,
                    struct reckoning *reckoning)
 {
-    const struct owner *owner = ledger_owner(ledger, waiter->owner);
+    const struct owner *owner = ledger->ceiling_count ? ledger_owner(ledger, waiter->owner) : NULL;
     reckoning->count = 0;
     for (size_t i = 0; i < ledger->gpu_count; i++) {
         const struct gpu *gpu = &ledger->gpus[i], *memory = &ledger->gpus[gpu->memory];
         if (!waiter_wants(waiter, i)) {
             continue;
         }
-        uint64_t kept = ledger_kept_for(ledger, owner, gpu->memory);
+        uint64_t kept = owner ? ledger_kept_for(ledger, owner, gpu->memory) : 0;
         uint64_t own = kept < waiter->size_bytes ? kept : waiter->size_bytes;
         reckoning->gpus[reckoning->count] = i;
         reckoning->uuids[reckoning->count] = gpu->uuid;
@@ -76,7 +77,7 @@ static bool is_doubtful(const struct gpu *memory, uint64_t now_ns)
 static void leave_open(const struct pass *pass, const struct waiter *waiter, struct reckoning *open)
 {
     const struct ledger *ledger = pass->ledger;
-    bool is_bound = ledger_is_bound_to_own_gpus(ledger, waiter);
+    bool is_bound = waiter_is_bound_to_own_gpus(waiter);
     open->count = pass->all->count;
     for (size_t i = 0; i < open->count; i++) {
         open->gpus[i] = pass->all->gpus[i];
@@ -130,7 +131,7 @@ static uint32_t reason_closed(const struct pass *pass, const struct waiter *wait
         turn |= gpu_set_has(&pass->barred, number);
         returning |= gpu_set_has(&pass->returning, number);
     }
-    bool bound = ledger_is_bound_to_own_gpus(pass->ledger, waiter);
+    bool bound = waiter_is_bound_to_own_gpus(waiter);
     return returning ? LEDGER_FOR_RETURN
            : turn    ? LEDGER_FOR_TURN
            : bound   ? LEDGER_FOR_LIMIT
@@ -169,10 +170,7 @@ static void tell(struct pass *pass, const struct waiter *waiter, uint32_t verdic
                  const struct lease *lease)
 {
     struct ledger *ledger = pass->ledger;
-    struct ledger_sum sum = {pass->all->count, pass->all->rooms, pass->all->uuids, 0};
-    for (size_t i = 0; i < ledger->waiter_count; i++) {
-        sum.others += ledger->waiters[i] && ledger->waiters[i] != waiter;
-    }
+    struct ledger_sum sum = {pass->all->count, pass->all->rooms, pass->all->uuids, pass->left - 1};
     struct ledger_lease view = {0};
     if (lease) {
         view = ledger_view(ledger, lease);
@@ -381,15 +379,15 @@ static bool consider(struct pass *pass, struct waiter *waiter)
     return true;
 }
 
-/* Goes through the requests by their turns; those that were answered are NULL in the queue from then on. */
-static void go_through(struct pass *pass, struct waiter *const *order, size_t count)
+/* Goes through the requests by their turns; those that were answered are holes from then on. */
+static void go_through(struct pass *pass)
 {
     struct ledger *ledger = pass->ledger;
-    for (size_t i = 0; i < count; i++) {
-        struct waiter *waiter = order[i];
-        size_t place = waiter->place;
+    for (size_t i = 0; i < ledger->waiter_count; i++) {
+        struct waiter *waiter = ledger->turns[i];
         if (consider(pass, waiter)) {
-            ledger->waiters[place] = NULL;
+            ledger->waiters[waiter->place] = ledger->turns[i] = NULL;
+            pass->left--;
             ledger_forget_waiter(ledger, waiter);
         } else if (waiter->absent) {
             waiter_add_memories(ledger, waiter, &pass->returning);
@@ -399,24 +397,30 @@ static void go_through(struct pass *pass, struct waiter *const *order, size_t co
     }
 }
 
+static size_t close_holes(struct waiter **list, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (list[i]) {
+            list[kept++] = list[i];
+        }
+    }
+    return kept;
+}
+
 void ledger_decide(struct ledger *ledger, const struct ledger_sample *sample)
 {
     struct reckoning *both = malloc(2 * sizeof(*both));
-    struct waiter **order = ledger_order(ledger);
-    struct pass pass = {.ledger = ledger, .sample = sample, .all = both, .open = both + 1};
-    if (both && order) { /* else nobody is promised anything; the next sample may do better */
-        size_t kept = 0, count = ledger->waiter_count;
-        for (size_t i = 0; i < count; i++) {
-            ledger->waiters[i]->place = i;
-        }
-        go_through(&pass, order, count);
-        for (size_t i = 0; i < count; i++) {
-            if (ledger->waiters[i]) {
-                ledger->waiters[kept++] = ledger->waiters[i];
-            }
-        }
-        ledger->waiter_count = kept;
+    struct pass pass = {.ledger = ledger,
+                        .sample = sample,
+                        .all = both,
+                        .open = both + 1,
+                        .left = ledger->waiter_count};
+    ledger_order(ledger);
+    if (both) { /* else nobody is promised anything; the next sample may do better */
+        go_through(&pass);
+        (void)close_holes(ledger->turns, ledger->waiter_count);
+        ledger->waiter_count = close_holes(ledger->waiters, ledger->waiter_count);
     }
-    free(order);
     free(both);
 }

@@ -118,15 +118,21 @@ struct ledger_tally ledger_tally_of(const struct ledger *ledger, uint32_t id)
 
 /* ---- Limits ---------------------------------------------------------------------------------- */
 
-static struct ledger_limits limits_of(const struct ledger *ledger, const struct waiter *waiter)
+/* Once for a pass: it asks for names, and a thousand requests may be one user's. */
+static void find_limits(struct ledger *ledger)
 {
     static const struct ledger_limits none = {UINT64_MAX, UINT32_MAX, UINT32_MAX};
-    return ledger->ops->limits ? ledger->ops->limits(ledger->data, waiter->user->id) : none;
+    for (size_t i = 0; i < ledger->user_count; i++) {
+        struct user *user = ledger->users[i];
+        if (user->references) {
+            user->limits = ledger->ops->limits ? ledger->ops->limits(ledger->data, user->id) : none;
+        }
+    }
 }
 
 enum limited ledger_limit(const struct ledger *ledger, const struct waiter *waiter)
 {
-    struct ledger_limits limits = limits_of(ledger, waiter);
+    const struct ledger_limits limits = waiter->user->limits;
     const struct lease *grows = waiter->grows[0] ? ledger_lease_of_id(ledger, waiter->grows) : NULL;
     const struct user *user = waiter->user;
     uint64_t more = bytes_of(waiter->size_bytes, waiter->gpu_count);
@@ -141,11 +147,11 @@ enum limited ledger_limit(const struct ledger *ledger, const struct waiter *wait
     return later ? LIMIT_LATER : LIMIT_ALLOWS;
 }
 
-bool ledger_is_bound_to_own_gpus(const struct ledger *ledger, const struct waiter *waiter)
+bool waiter_is_bound_to_own_gpus(const struct waiter *waiter)
 {
-    struct ledger_limits limits = limits_of(ledger, waiter);
-    return !waiter->grows[0] && limits.gpus != UINT32_MAX &&
-           gpu_set_count(&waiter->user->gpus) + waiter->gpu_count > limits.gpus;
+    const struct user *user = waiter->user;
+    return !waiter->grows[0] && user->limits.gpus != UINT32_MAX &&
+           gpu_set_count(&user->gpus) + waiter->gpu_count > user->limits.gpus;
 }
 
 /* ---- Order ----------------------------------------------------------------------------------- */
@@ -188,23 +194,62 @@ static bool tag_all(struct ledger *ledger)
     return several;
 }
 
-struct waiter **ledger_order(struct ledger *ledger)
+void ledger_order(struct ledger *ledger)
 {
-    struct waiter **order = calloc(ledger->waiter_count + 1, sizeof(*order));
-    if (!order) {
-        return NULL;
-    }
     ledger_weigh_users(ledger);
+    find_limits(ledger);
     for (size_t i = 0; i < ledger->waiter_count; i++) {
-        order[i] = ledger->waiters[i];
+        ledger->waiters[i]->place = i;
+        ledger->turns[i] = ledger->waiters[i];
     }
     if (tag_all(ledger)) {
-        qsort(order, ledger->waiter_count, sizeof(struct waiter *), compare);
+        qsort(ledger->turns, ledger->waiter_count, sizeof(struct waiter *), compare);
+    }
+    ledger->numbered = false;
+}
+
+static bool want_the_same(const struct waiter *a, const struct waiter *b)
+{
+    return a->any_gpu == b->any_gpu && memcmp(&a->memories, &b->memories, sizeof(a->memories)) == 0;
+}
+
+static bool overlap(const struct waiter *a, const struct waiter *b)
+{
+    bool any = a->any_gpu || b->any_gpu;
+    for (size_t i = 0; !any && i < LEDGER_GPUS / 64; i++) {
+        any = a->memories.bits[i] & b->memories.bits[i];
+    }
+    return any;
+}
+
+/* As thousands may wait, and most for the same GPUs, they are counted by kinds. */
+void ledger_number(struct ledger *ledger)
+{
+    struct waiter *kinds = NULL;
+    if (ledger->numbered) {
+        return;
     }
     for (size_t i = 0; i < ledger->waiter_count; i++) {
-        order[i]->rank = i;
+        struct waiter *waiter = ledger->turns[i], *own = NULL;
+        if (!waiter) {
+            continue;
+        }
+        waiter->memories = (struct gpu_set){{0}};
+        waiter_add_memories(ledger, waiter, &waiter->memories);
+        waiter->position = 1;
+        for (struct waiter *kind = kinds; kind; kind = kind->next_kind) {
+            waiter->position += overlap(kind, waiter) ? kind->alike : 0;
+            own = want_the_same(kind, waiter) ? kind : own;
+        }
+        if (own) {
+            own->alike++;
+        } else {
+            waiter->alike = 1;
+            waiter->next_kind = kinds;
+            kinds = waiter;
+        }
     }
-    return order;
+    ledger->numbered = true;
 }
 
 /* ---- Passing --------------------------------------------------------------------------------- */

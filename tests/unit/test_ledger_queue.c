@@ -224,6 +224,36 @@ static void test_ledger_queue__between_other_gpus_there_is_no_order(void **state
     assert_int_equal(rig_verdict(rig, head), NOTHING_SAID);
 }
 
+static void test_ledger_queue__a_position_counts_those_before_for_the_same_gpus(void **state)
+{
+    struct rig *rig = *state;
+    rig_gpus(rig, 2);
+    (void)wait_for(rig, 10, 20 * GIB, 0);
+    (void)wait_for(rig, 11, 20 * GIB, 1);
+    rig_look(rig);
+    const char *ids[] = {
+        rig_wait(rig, 12, 20 * GIB),    wait_for(rig, 13, 20 * GIB, 0),
+        wait_for(rig, 14, 20 * GIB, 1), wait_for(rig, 15, 20 * GIB, 0),
+        rig_wait(rig, 16, 20 * GIB),    wait_for(rig, 17, 20 * GIB, 1),
+    };
+    static const size_t before[] = {1, 2, 2, 3, 5, 4}, after[] = {0, 1, 1, 2, 4, 3};
+    for (size_t i = 0; i < ARRAY_LENGTH(ids); i++) { /* and so before they are looked at */
+        assert_int_equal(rig_waiter(rig, ids[i]).position, before[i]);
+    }
+    rig_look(rig);
+    for (size_t i = 0; i < ARRAY_LENGTH(ids); i++) {
+        assert_int_equal(rig_waiter(rig, ids[i]).position, before[i]);
+    }
+    assert_int_equal(ledger_end(rig->ledger, ids[0], rig->now_ns), 0);
+    for (size_t i = 1; i < ARRAY_LENGTH(ids); i++) {
+        assert_int_equal(rig_waiter(rig, ids[i]).position, after[i]);
+    }
+    const char *const second[] = {rig_uuid(1)};
+    ledger_restrict(rig->ledger, ids[4], second, 1);
+    assert_int_equal(rig_waiter(rig, ids[4]).position, 2);
+    assert_int_equal(rig_waiter(rig, ids[5]).position, 3);
+}
+
 static void test_ledger_queue__a_waiter_that_leaves_holds_nobody_up(void **state)
 {
     struct rig *rig = *state;
@@ -399,6 +429,7 @@ int main(void)
         WITH_RIG(test_ledger_queue__may_pass_one_that_cannot_run_8_times),
         WITH_RIG(test_ledger_queue__who_was_passed_gets_it_at_last),
         WITH_RIG(test_ledger_queue__between_other_gpus_there_is_no_order),
+        WITH_RIG(test_ledger_queue__a_position_counts_those_before_for_the_same_gpus),
         WITH_RIG(test_ledger_queue__a_waiter_that_leaves_holds_nobody_up),
         WITH_RIG(test_ledger_queue__a_holder_never_waits),
         WITH_RIG(test_ledger_queue__nor_does_a_member_of_one),
