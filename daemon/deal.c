@@ -3,13 +3,23 @@
 
 #include "common/text.h"
 #include <errno.h>
+#include <search.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct deals {
     size_t count, room;
-    struct deal **list;
+    struct deal **list; /* in the order in which they came */
+    void *by_id;        /* tsearch(3)'s tree of their ids, with which they begin */
 };
+
+_Static_assert(offsetof(struct deal, id) == 0, "an id's address is its deal's");
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
 
 struct deals *deals_new(void)
 {
@@ -33,6 +43,7 @@ struct deals *deals_free(struct deals *deals)
 {
     if (deals) {
         for (size_t i = 0; i < deals->count; i++) {
+            (void)tdelete(deals->list[i]->id, &deals->by_id, compare);
             free_deal(deals->list[i]);
         }
         free(deals->list);
@@ -53,11 +64,17 @@ struct deal *deals_add(struct deals *deals, const char *id)
         deals->room = room;
     }
     struct deal *deal = calloc(1, sizeof(*deal));
-    if (deal) {
-        (void)text_copy(deal->id, sizeof(deal->id), id);
-        memcpy(deal->request.id, deal->id, sizeof(deal->id));
-        deals->list[deals->count++] = deal;
+    if (!deal) {
+        return NULL;
     }
+    (void)text_copy(deal->id, sizeof(deal->id), id);
+    memcpy(deal->request.id, deal->id, sizeof(deal->id));
+    const char *const *place = tsearch(deal->id, &deals->by_id, compare);
+    if (!place || *place != deal->id) {
+        free_deal(deal);
+        return NULL;
+    }
+    deals->list[deals->count++] = deal;
     return deal;
 }
 
@@ -68,6 +85,7 @@ void deals_remove(struct deals *deals, struct deal *deal)
             memmove(&deals->list[i], &deals->list[i + 1],
                     (deals->count - i - 1) * sizeof(struct deal *));
             deals->count--;
+            (void)tdelete(deal->id, &deals->by_id, compare);
             free_deal(deal);
             return;
         }
@@ -76,12 +94,8 @@ void deals_remove(struct deals *deals, struct deal *deal)
 
 struct deal *deals_find(const struct deals *deals, const char *id)
 {
-    for (size_t i = 0; i < deals->count; i++) {
-        if (strcmp(deals->list[i]->id, id) == 0) {
-            return deals->list[i];
-        }
-    }
-    return NULL;
+    struct deal *const *place = tfind(id, &deals->by_id, compare);
+    return place ? *place : NULL;
 }
 
 size_t deals_count(const struct deals *deals)

@@ -57,7 +57,7 @@ struct deals;
 struct deals *deals_new(void);                 /* NULL: out of memory */
 struct deals *deals_free(struct deals *deals); /* returns NULL */
 
-/* NULL: out of memory. The id is not looked at. */
+/* NULL: out of memory, or there is one of this id. Whether it is one is not looked at. */
 struct deal *deals_add(struct deals *deals, const char *id);
 void deals_remove(struct deals *deals, struct deal *deal);
 struct deal *deals_find(const struct deals *deals, const char *id); /* NULL: none */
