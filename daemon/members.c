@@ -16,17 +16,20 @@
 #define CGROUP_MAX 8192
 
 struct owner {
-    struct owner *next;
+    struct owner *next; /* in its bucket */
     uint64_t key;
     uid_t uid;
     bool prospective;
     struct node *node; /* its process; NULL: it cannot be seen */
+    struct anchor *anchors;
 };
 
 /* That a process is an owner's own or was attached to it. */
 struct anchor {
-    struct anchor *next;
+    struct anchor *next; /* at its node */
+    struct anchor *next_of_owner;
     struct owner *owner;
+    struct node *node;
 };
 
 /* A process, and whom it descended from when it was first seen. */
@@ -62,7 +65,7 @@ struct members {
     const char *root;
     struct node *buckets[BUCKETS];
     size_t node_count;
-    struct owner *owners;
+    struct owner *owners[BUCKETS]; /* by their keys */
     struct lease *leases;
     struct attached *attached;
     uint64_t state; /* another number whenever verdicts may be others */
@@ -195,50 +198,57 @@ static int add_anchor(struct node *node, struct owner *owner, bool first)
     while (!first && *at) {
         at = &(*at)->next;
     }
-    anchor->owner = owner;
-    anchor->next = *at;
+    *anchor =
+        (struct anchor){.next = *at, .next_of_owner = owner->anchors, .owner = owner, .node = node};
     *at = anchor;
+    owner->anchors = anchor;
     node->references++;
     return 0;
 }
 
-static void remove_anchors(struct node *node, const struct owner *owner)
+static void remove_anchors(struct owner *owner)
 {
-    for (struct anchor **at = &node->anchors; *at;) {
-        struct anchor *anchor = *at;
-        if (anchor->owner == owner) {
-            *at = anchor->next;
-            node->references--;
-            free(anchor);
-        } else {
-            at = &anchor->next;
+    while (owner->anchors) {
+        struct anchor *anchor = owner->anchors, **at = &anchor->node->anchors;
+        while (*at != anchor) {
+            at = &(*at)->next;
         }
+        *at = anchor->next;
+        anchor->node->references--;
+        owner->anchors = anchor->next_of_owner;
+        free(anchor);
     }
 }
 
 /* ---- Owners ---------------------------------------------------------------------------------- */
 
+/* Where the owner is, or would be added. */
+static struct owner **place_of(struct members *members, uint64_t key)
+{
+    struct owner **at = &members->owners[key & (BUCKETS - 1)];
+    while (*at && (*at)->key != key) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
 static struct owner *find_owner(struct members *members, uint64_t key)
 {
-    struct owner *owner = members->owners;
-    while (owner && owner->key != key) {
-        owner = owner->next;
-    }
-    return owner;
+    return *place_of(members, key);
 }
 
 int members_add_owner(struct members *members, uint64_t key, pid_t pid, uint64_t start_time,
                       uid_t uid, bool prospective)
 {
-    if (find_owner(members, key)) {
+    struct owner **place = place_of(members, key);
+    if (*place) {
         return -EEXIST;
     }
     struct owner *owner = calloc(1, sizeof(*owner));
     if (!owner) {
         return -ENOMEM;
     }
-    *owner =
-        (struct owner){.next = members->owners, .key = key, .uid = uid, .prospective = prospective};
+    *owner = (struct owner){.key = key, .uid = uid, .prospective = prospective};
     if (pid > 0) {
         owner->node = learn(members, pid, start_time);
         if (!owner->node || add_anchor(owner->node, owner, true) < 0) {
@@ -246,7 +256,7 @@ int members_add_owner(struct members *members, uint64_t key, pid_t pid, uint64_t
             return -ENOMEM;
         }
     }
-    members->owners = owner;
+    *place = owner;
     members->state++;
     return 0;
 }
@@ -292,22 +302,14 @@ static void remove_attached(struct members *members, const struct owner *owner)
 
 void members_remove_owner(struct members *members, uint64_t key)
 {
-    struct owner **at = &members->owners;
-    while (*at && (*at)->key != key) {
-        at = &(*at)->next;
-    }
-    struct owner *owner = *at;
+    struct owner **at = place_of(members, key), *owner = *at;
     if (!owner) {
         return;
     }
     *at = owner->next;
     remove_leases(members, owner, "");
     remove_attached(members, owner);
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (struct node *node = members->buckets[i]; node; node = node->next) {
-            remove_anchors(node, owner);
-        }
-    }
+    remove_anchors(owner);
     free(owner);
     members->state++;
 }
@@ -527,8 +529,10 @@ struct members *members_free(struct members *members)
     if (!members) {
         return NULL;
     }
-    while (members->owners) {
-        members_remove_owner(members, members->owners->key);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        while (members->owners[i]) {
+            members_remove_owner(members, members->owners[i]->key);
+        }
     }
     for (size_t i = 0; i < BUCKETS; i++) {
         while (members->buckets[i]) {

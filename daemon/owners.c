@@ -14,6 +14,7 @@ struct owners {
     uint64_t next_key;
     size_t count, room;
     struct owner_process **list; /* by key, ascending */
+    struct owner_process *marked;
 };
 
 struct owners *owners_new(struct event_base *base, owner_ended_function owner_ended,
@@ -156,10 +157,41 @@ struct owner_process *owners_find(const struct owners *owners, uint64_t key)
     return found ? owners->list[place] : NULL;
 }
 
+static void unmark(struct owner_process *owner)
+{
+    struct owner_process **at = &owner->owners->marked;
+    while (*at && *at != owner) {
+        at = &(*at)->next_marked;
+    }
+    if (*at) {
+        *at = owner->next_marked;
+        owner->marked = false;
+    }
+}
+
+void owner_mark(struct owner_process *owner)
+{
+    if (!owner->marked) {
+        owner->marked = true;
+        owner->next_marked = owner->owners->marked;
+        owner->owners->marked = owner;
+    }
+}
+
+struct owner_process *owners_next_marked(struct owners *owners)
+{
+    struct owner_process *owner = owners->marked;
+    if (owner) {
+        unmark(owner);
+    }
+    return owner;
+}
+
 void owners_remove(struct owners *owners, uint64_t key)
 {
     size_t place = place_of(owners, key);
     if (place < owners->count && owners->list[place]->key == key) {
+        unmark(owners->list[place]);
         free_owner(owners->list[place]);
         memmove(&owners->list[place], &owners->list[place + 1],
                 (owners->count - place - 1) * sizeof(struct owner_process *));

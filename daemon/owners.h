@@ -31,6 +31,8 @@ struct owner_process {
     size_t member_count;
     struct owner_member **members;
     struct owners *owners;
+    bool marked;
+    struct owner_process *next_marked;
 };
 
 typedef void (*owner_ended_function)(void *data, struct owner_process *owner);
@@ -52,6 +54,11 @@ struct owner_process *owners_find(const struct owners *owners, uint64_t key); /*
 void owners_remove(struct owners *owners, uint64_t key);
 size_t owners_count(const struct owners *owners);
 struct owner_process *owners_at(const struct owners *owners, size_t i);
+
+/* To be come back to. */
+void owner_mark(struct owner_process *owner);
+/* One that was marked and is not any more; NULL: none is. */
+struct owner_process *owners_next_marked(struct owners *owners);
 
 /* A member was seen. 1: for the first time; 0: it is known; -ENOMEM. */
 MUST_CHECK int owner_saw(struct owner_process *owner, pid_t pid, uint64_t start_time);

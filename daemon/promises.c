@@ -39,8 +39,12 @@ int promises_join(struct promises *promises, const struct owner_process *owner)
 
 void promises_settle_owner(struct promises *promises, uint64_t key)
 {
+    struct owner_process *owner = owners_find(promises->owners, key);
     if (ledger_knows(promises->ledger, key)) {
         (void)members_set_prospective(promises->members, key, !ledger_holds(promises->ledger, key));
+        if (owner) { /* its last request may be being answered */
+            owner_mark(owner);
+        }
     } else {
         members_remove_owner(promises->members, key);
         owners_remove(promises->owners, key);
@@ -71,10 +75,26 @@ void promises_drop(struct promises *promises, struct deal *deal)
 /* Owners whose last request was answered within the ledger, where they had one to the end. */
 static void settle_owners(struct promises *promises)
 {
-    for (size_t i = owners_count(promises->owners); i-- > 0;) {
-        uint64_t key = owners_at(promises->owners, i)->key;
-        if (!ledger_knows(promises->ledger, key)) {
-            promises_settle_owner(promises, key);
+    struct owner_process *owner;
+    while ((owner = owners_next_marked(promises->owners))) {
+        if (!ledger_knows(promises->ledger, owner->key)) {
+            promises_settle_owner(promises, owner->key);
+        }
+    }
+}
+
+/* Who did not return in time after a restart. */
+static void forget_absent(struct promises *promises)
+{
+    if (!promises->restored || ledger_awaits_return(promises->ledger)) {
+        return;
+    }
+    promises->restored = false;
+    for (size_t i = deals_count(promises->deals); i-- > 0;) {
+        struct deal *deal = deals_at(promises->deals, i);
+        if (deal->kind == DEAL_ASKED && ledger_find_waiter(promises->ledger, deal->id) < 0) {
+            (void)record_end(promises, deal->id);
+            promises_drop(promises, deal);
         }
     }
 }
@@ -238,6 +258,7 @@ static int take(struct promises *promises, const struct sample *from)
     free(gpus);
     free(uses);
     free(ceilings);
+    forget_absent(promises);
     settle_owners(promises);
     members_sweep(promises->members);
     return r;
@@ -320,13 +341,7 @@ static void on_time(evutil_socket_t none, short what, void *data)
     (void)what;
     uint64_t epoch = promises->daemon->epoch;
     ledger_tick(promises->ledger, clock_now_ns());
-    for (size_t i = deals_count(promises->deals); i-- > 0;) { /* who did not return in time */
-        struct deal *deal = deals_at(promises->deals, i);
-        if (deal->kind == DEAL_ASKED && ledger_find_waiter(promises->ledger, deal->id) < 0) {
-            (void)record_end(promises, deal->id);
-            promises_drop(promises, deal);
-        }
-    }
+    forget_absent(promises);
     promises_stir(promises, epoch != promises->daemon->epoch);
 }
 
@@ -334,7 +349,7 @@ static const struct timeval progress_pause = {0, PROGRESS_USEC};
 
 static void on_progress(evutil_socket_t none, short what, void *data)
 {
-    static const struct timeval next = {0, 0};
+    static const struct timeval next = {0, 1000}; /* in between others are answered */
     struct promises *promises = data;
     (void)none;
     (void)what;
@@ -524,6 +539,7 @@ int promises_open(struct daemon *daemon, bool forget)
         (void)promises_free(promises);
         return -ENOMEM;
     }
+    promises->restored = true;
     daemon->promises = &ops;
     daemon->promises_data = promises;
     promises_stir(promises, true);

@@ -27,11 +27,13 @@ struct promises {
     char trouble_text[JOURNAL_PROBLEM_MAX];
     int record_error; /* why the last record failed */
     bool ending;
-    bool wakes; /* samples wake sleeping GPUs */
+    bool restored; /* and who waited before the restart may still return */
+    bool wakes;    /* samples wake sleeping GPUs */
     uint64_t sample_cost_ns;
     struct event *on_time, *on_progress;
     size_t told_to;  /* how far the present round has told waiters how they stand */
     bool tell_again; /* something changed during it */
+    bool has_notes;  /* of holders, at waiters */
     uint64_t *outstanding, *own, *kept; /* for promises_fill(), one per GPU */
     bool *closed;
     size_t figure_room;
@@ -99,8 +101,8 @@ void promises_fail(struct promises *promises, const struct sample *sample);
 /* What a user may have and has. */
 void promises_say_limit(const struct promises *promises, uint32_t uid, char *text, size_t size);
 /* What a waiter waits for, in words. */
-void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
-                        char text[DEAL_WAITS_FOR_MAX]);
+void promises_waits_for(const struct promises *promises, const struct deal *deal,
+                        const struct ledger_waiter *waiter, char text[DEAL_WAITS_FOR_MAX]);
 
 /* ---- promises_request.c ---- */
 #define REQUEST_LONGEST_MS ((uint64_t)1 << 40) /* decades */

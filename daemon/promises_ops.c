@@ -232,7 +232,7 @@ const struct ledger_ops promises_ledger_ops = {
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
-#define TOLD_AT_ONCE 32 /* of thousands who wait; answers come in between */
+#define TOLD_AT_ONCE 8 /* of thousands who wait; answers come in between */
 
 static void say_room(const struct promises *promises, const struct ledger_waiter *waiter,
                      char text[DEAL_WAITS_FOR_MAX])
@@ -289,17 +289,16 @@ void promises_say_limit(const struct promises *promises, uint32_t uid, char *tex
 }
 
 /* Of those who could make room for it. */
-static void say_note(const struct promises *promises, const char *id, char text[DEAL_WAITS_FOR_MAX])
+static void say_note(const struct deal *deal, char text[DEAL_WAITS_FOR_MAX])
 {
-    const struct deal *deal = deals_find(promises->deals, id);
     size_t length = strlen(text);
-    if (deal && deal->note[0]) {
+    if (deal->note[0]) {
         (void)snprintf(text + length, DEAL_WAITS_FOR_MAX - length, "; %s", deal->note);
     }
 }
 
-void promises_waits_for(const struct promises *promises, const struct ledger_waiter *waiter,
-                        char text[DEAL_WAITS_FOR_MAX])
+void promises_waits_for(const struct promises *promises, const struct deal *deal,
+                        const struct ledger_waiter *waiter, char text[DEAL_WAITS_FOR_MAX])
 {
     static const char *const texts[] = {
         [LEDGER_FOR_SAMPLE] = "the driver's figures",
@@ -320,7 +319,7 @@ void promises_waits_for(const struct promises *promises, const struct ledger_wai
         promises_say_limit(promises, waiter->user, text + length, DEAL_WAITS_FOR_MAX - length);
     } else if (waiter->reason == LEDGER_FOR_ROOM) {
         say_room(promises, waiter, text);
-        say_note(promises, waiter->id, text);
+        say_note(deal, text);
     } else if (waiter->reason == LEDGER_FOR_QUIET && waiter->pid) {
         (void)snprintf(text, DEAL_WAITS_FOR_MAX,
                        "%s (process %" PRIu32 "), which has no lease and is growing", waiter->name,
@@ -336,7 +335,7 @@ static void tell_waiting(struct promises *promises, struct deal *deal,
     char text[DEAL_WAITS_FOR_MAX];
     struct buf buf = BUF_INIT;
     struct json json = JSON_INIT(&buf);
-    promises_waits_for(promises, waiter, text);
+    promises_waits_for(promises, deal, waiter, text);
     if (deal->told_position == waiter->position && strcmp(deal->told, text) == 0) {
         return;
     }

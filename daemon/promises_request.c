@@ -207,18 +207,28 @@ struct owner_process *request_owner(struct promises *promises, struct http_reque
 
 /* ---- Which -------------------------------------------------------------------------------- */
 
+/* One whose id this is or begins with it, and how many there are. */
+static struct deal *find_deal(const struct deals *deals, const char *id, size_t *ret_count)
+{
+    struct deal *found = deals_find(deals, id);
+    bool is_whole = found && found->kind != DEAL_GROWTH;
+    size_t length = strlen(id);
+    *ret_count = is_whole;
+    for (size_t i = 0; !is_whole && length >= ID_BEGINNING_MIN && i < deals_count(deals); i++) {
+        struct deal *deal = deals_at(deals, i);
+        if (deal->kind != DEAL_GROWTH && strncmp(deal->id, id, length) == 0) {
+            found = deal;
+            ++*ret_count;
+        }
+    }
+    return found;
+}
+
 struct deal *request_deal(const struct promises *promises, struct http_request *request,
                           const struct peer *peer, const char *id)
 {
-    struct deal *found = NULL;
-    size_t length = strlen(id), several = 0;
-    for (size_t i = 0; length >= ID_BEGINNING_MIN && i < deals_count(promises->deals); i++) {
-        struct deal *deal = deals_at(promises->deals, i);
-        if (deal->kind != DEAL_GROWTH && strncmp(deal->id, id, length) == 0) {
-            found = deal;
-            several++;
-        }
-    }
+    size_t several;
+    struct deal *found = find_deal(promises->deals, id, &several);
     if (several != 1) {
         http_fail(request, several ? 409 : 404, several ? "conflict" : "not_found",
                   several ? ENOTUNIQ : ENOENT, "`vram leases` lists them",

@@ -185,10 +185,14 @@ static bool serve(struct promises *promises, struct deal *deal,
 void room_serve(struct promises *promises, const struct sample *sample)
 {
     size_t looked_at = 0;
-    bool served = false;
+    bool can = reclaim_count(promises->reclaim) > 0;
     if (!has_all(promises, sample->take)) {
         return; /* what is said of holders stays so until they are looked at again */
     }
+    if (!can && !promises->has_notes) {
+        return; /* most machines have no holders, and some a thousand waiters */
+    }
+    promises->has_notes = can;
     for (size_t i = 0; i < ledger_waiter_count(promises->ledger) && looked_at < SERVED_MAX; i++) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, i);
         struct deal *deal = deals_find(promises->deals, waiter.id);
@@ -196,11 +200,11 @@ void room_serve(struct promises *promises, const struct sample *sample)
             waiter.reason != LEDGER_FOR_ROOM || !deal->request.waits) {
             continue;
         }
-        looked_at++;
-        if (served) {
-            deal->note[0] = '\0';
+        if (can) {
+            looked_at++;
+            can = !serve(promises, deal, sample->snapshot);
         } else {
-            served = serve(promises, deal, sample->snapshot);
+            deal->note[0] = '\0';
         }
     }
 }

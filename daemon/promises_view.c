@@ -161,7 +161,7 @@ static void write_waiter(struct json *json, const struct promises *promises,
                          const struct deal *deal, const struct ledger_waiter *waiter)
 {
     char text[DEAL_WAITS_FOR_MAX];
-    promises_waits_for(promises, waiter, text);
+    promises_waits_for(promises, deal, waiter, text);
     json_object(json, NULL);
     json_number(json, "position", waiter->position);
     json_text(json, "id", waiter->id);
@@ -356,7 +356,7 @@ static void say_verdict(const struct promises *promises, uint32_t verdict, const
     } else if (verdict == LEDGER_NOT_NOW && found >= 0) {
         struct ledger_waiter waiter = ledger_waiter_at(promises->ledger, (size_t)found);
         char what[DEAL_WAITS_FOR_MAX];
-        promises_waits_for(promises, &waiter, what);
+        promises_waits_for(promises, deal, &waiter, what);
         (void)snprintf(message, size, "%s: it would have to wait for %s", texts[verdict], what);
     }
 }
