@@ -70,6 +70,14 @@ static int ask_daemon(struct vram *vram, struct endpoint *place, struct err *err
         .trouble = outcome == REMOTE_TAKEN ? NULL : err,
         .gpu_count = outcome == REMOTE_TAKEN ? vram_snapshot_gpu_count(snapshot) : 0,
     };
+    for (size_t i = 0; i < ret_daemon->gpu_count && ret_daemon->drained_count < DOCTOR_DRAINED_MAX;
+         i++) {
+        const struct vram_gpu *gpu = vram_snapshot_gpu(snapshot, i);
+        if (gpu->drained) {
+            (void)gpu_name_label(gpu->index, gpu->mig_index,
+                                 ret_daemon->drained[ret_daemon->drained_count++]);
+        }
+    }
     (void)vram_snapshot_unref(snapshot);
     return 0;
 }

@@ -6,10 +6,13 @@
 #ifndef VRAM_LIB_DOCTOR_H
 #define VRAM_LIB_DOCTOR_H
 
+#include "common/gpu_name.h"
 #include "include/vram.h"
 #include "lib/err.h"
 
 struct vram_report; /* lib/doctor/report.c */
+
+#define DOCTOR_DRAINED_MAX 16 /* that are told */
 
 /* How the daemon answered that this program would ask. */
 struct doctor_daemon {
@@ -17,6 +20,8 @@ struct doctor_daemon {
     bool expected; /* it is the machine's, or named: not one that is started when it is needed */
     const struct err *trouble; /* NULL: it answered */
     size_t gpu_count;          /* of those that it told of */
+    size_t drained_count;      /* of those on which it grants no new lease */
+    char drained[DOCTOR_DRAINED_MAX][GPU_NAME_LABEL_MAX];
 };
 
 /* What the checks look at. */

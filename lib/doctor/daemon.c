@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon that promises room, and how its socket came into a container: D34, D35, D36, D37. */
+/* The daemon that promises room, and how its socket came into a container: D34, D35, D36, D37, D38. */
 #include "lib/doctor/exam.h"
 
 #include "common/path.h"
@@ -244,4 +244,25 @@ void check_served(struct exam *exam)
     exam_remedy(exam, "Only for programs that use a GPU themselves:");
     remedy_give_gpus(exam);
     exam->explained = true;
+}
+
+/* ---- D38 ------------------------------------------------------------------------------------- */
+
+void check_drained(struct exam *exam)
+{
+    const struct doctor_daemon *daemon = &exam->scene->daemon;
+    bool one = daemon->drained_count == 1;
+    if (!daemon->drained_count) {
+        return;
+    }
+    exam_note(exam, "%s drained: the daemon grants no new lease there",
+              one ? "a GPU is" : "GPUs are");
+    for (size_t i = 0; i < daemon->drained_count; i++) {
+        exam_evidence(exam, "GPU %s", daemon->drained[i]);
+    }
+    exam_remedy(exam, "Whoever drained %s has a reason. To have leases granted there again:",
+                one ? "it" : "them");
+    for (size_t i = 0; i < daemon->drained_count; i++) {
+        exam_remedy(exam, "sudo vram undrain %s", daemon->drained[i]);
+    }
 }

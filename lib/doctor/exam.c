@@ -52,6 +52,7 @@ static const struct check {
     {"D35", "Mount of the daemon's socket", CHECK_ANYWHERE, check_daemon_mount},
     {"D36", "Access to the daemon", CHECK_ANYWHERE, check_daemon_access},
     {"D34", "Daemon", CHECK_ANYWHERE, check_daemon},
+    {"D38", "Drained GPUs", CHECK_ANYWHERE, check_drained},
     {"D19", "Memory errors", CHECK_ANYWHERE, check_ecc},
     {"D23", "MIG instances", CHECK_ANYWHERE, check_mig_empty},
     {"D24", "MIG monitoring", CHECK_ANYWHERE, check_mig_rights},

@@ -107,6 +107,7 @@ void check_served(struct exam *exam); /* daemon.c */
 void check_daemon(struct exam *exam);
 void check_daemon_mount(struct exam *exam);
 void check_daemon_access(struct exam *exam);
+void check_drained(struct exam *exam);
 void check_lost(struct exam *exam); /* gpu_state.c */
 void check_hung(struct exam *exam);
 void check_reset(struct exam *exam);

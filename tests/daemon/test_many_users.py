@@ -123,6 +123,8 @@ def test_drain__is_for_administrators_and_is_kept(system, users):
     assert daemon.vram("fit", "20G", "--gpu", "0").returncode == 1
     assert "drained: no new lease is granted here" in daemon.vram("status").stdout
     assert "GPU 0 is drained" in daemon.vram("leases").stderr
+    told, = (one for one in json.loads(daemon.vram("doctor", "--json").stdout)["findings"] if one["id"] == "D38")
+    assert told["evidence"] == "GPU 0" and "sudo vram undrain 0" in told["remedy"]
     request.hang_up()
     crowd.end()
     when(daemon, lambda listed: not listed["leases"], "all end")

@@ -246,6 +246,15 @@ static void do_answers(struct doctor_case *machine, char *rest)
     machine->daemon.gpu_count = strtoul(rest, NULL, 10);
 }
 
+static void do_drained(struct doctor_case *machine, char *rest)
+{
+    struct doctor_daemon *daemon = &machine->daemon;
+    while (*rest) {
+        assert_true(daemon->drained_count < DOCTOR_DRAINED_MAX);
+        copy(daemon->drained[daemon->drained_count++], GPU_NAME_LABEL_MAX, next_word(&rest));
+    }
+}
+
 static void do_refuses(struct doctor_case *machine, char *rest)
 {
     char *code = next_word(&rest);
@@ -463,6 +472,7 @@ static const struct statement {
     {"start", do_start},
     {"daemon", do_daemon},
     {"answers", do_answers},
+    {"drained", do_drained},
     {"refuses", do_refuses},
     {"driver", do_driver},
     {"gpu", do_gpu},

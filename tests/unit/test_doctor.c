@@ -26,7 +26,7 @@
 #include <cmocka.h>
 
 #define MOST_CASES 160
-#define ROWS 37
+#define ROWS 38
 
 static const char *directory = VRAM_DOCTOR_FIXTURES;
 
