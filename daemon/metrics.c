@@ -125,6 +125,30 @@ static void write_requests(struct exposition *out, const struct metrics_leases *
     }
 }
 
+static void write_holders(struct exposition *out, const struct metrics_leases *leases)
+{
+    static const struct exposition_family asked = {"vram_holder_asks_total", EXPOSITION_COUNTER,
+                                                   "How often idle holders were asked to give "
+                                                   "memory back, by what came of it."},
+                                          returned = {"vram_holder_returned_bytes_total",
+                                                      EXPOSITION_COUNTER,
+                                                      "What came back of holders that were asked."};
+    static const char *const outcomes[METRICS_OUTCOMES] = {"gave_back", "nothing", "busy"};
+    exposition_begin(out, &asked);
+    for (size_t i = 0; i < leases->holder_count; i++) {
+        for (size_t j = 0; j < METRICS_OUTCOMES; j++) {
+            const struct exposition_label labels[] = {{"holder", leases->holders[i].name},
+                                                      {"result", outcomes[j]}};
+            exposition_number(out, labels, ARRAY_LENGTH(labels), leases->holders[i].outcomes[j]);
+        }
+    }
+    exposition_begin(out, &returned);
+    for (size_t i = 0; i < leases->holder_count; i++) {
+        const struct exposition_label labels[] = {{"holder", leases->holders[i].name}};
+        exposition_number(out, labels, ARRAY_LENGTH(labels), leases->holders[i].returned_bytes);
+    }
+}
+
 /* ---- What was -------------------------------------------------------------------------------- */
 
 /* Of the GPUs that tell their memory: one that is stale, or shares another's, does not. */
@@ -315,6 +339,7 @@ void metrics_write(struct exposition *out, const struct metrics_facts *facts)
         write_leases(out, facts);
     }
     write_requests(out, &facts->leases);
+    write_holders(out, &facts->leases);
     write_peaks(out, facts);
     write_history(out, facts);
     write_collector(out, facts);

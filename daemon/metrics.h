@@ -7,6 +7,7 @@
 #define VRAM_DAEMON_METRICS_H
 
 #include "common/exposition.h"
+#include "daemon/config_holders.h"
 #include "daemon/history_counts.h"
 #include "daemon/hook.h"
 #include "daemon/http.h"
@@ -17,6 +18,8 @@
 #define METRICS_USER_MAX 65
 #define METRICS_STATES 5   /* of leases: enum ledger_state */
 #define METRICS_VERDICTS 6 /* of requests: enum ledger_verdict */
+#define METRICS_OUTCOMES 3 /* of asking holders: enum reclaim_outcome */
+#define METRICS_HOLDERS (HOLDERS_MAX + 1)
 
 /* One lease on one GPU; or, with `lease` "(other)", what is left of many there. Texts are borrowed. */
 struct metrics_share {
@@ -27,12 +30,20 @@ struct metrics_share {
     uint64_t size_bytes, held_bytes, outstanding_bytes;
 };
 
+/* Who is asked to give memory back. */
+struct metrics_holder {
+    const char *name; /* borrowed; "(leases)": those on offer, together */
+    uint64_t outcomes[METRICS_OUTCOMES], returned_bytes; /* since it is known */
+};
+
 struct metrics_leases {
     bool known; /* false: another daemon promises, or nobody */
     uint64_t states[METRICS_STATES], waiters, omitted;
     uint64_t verdicts[METRICS_VERDICTS]; /* since the daemon's start */
     size_t count;
     struct metrics_share *shares; /* for free(3) */
+    size_t holder_count;
+    struct metrics_holder holders[METRICS_HOLDERS];
 };
 
 /* Why a collection failed. */

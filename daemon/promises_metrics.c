@@ -2,6 +2,7 @@
 /* Leases and requests for the daemon's metrics. */
 #include "daemon/promises_inner.h"
 
+#include "common/clock.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,28 @@ static void add_lease(struct metrics_leases *into, const struct deal *deal,
     }
 }
 
+static void add_holder(struct metrics_leases *into, const char *name,
+                       const struct reclaim_tally *tally)
+{
+    struct metrics_holder *holder = &into->holders[into->holder_count++];
+    _Static_assert(sizeof(holder->outcomes) == sizeof(tally->outcomes), "one for each");
+    *holder = (struct metrics_holder){.name = name, .returned_bytes = tally->returned_bytes};
+    memcpy(holder->outcomes, tally->outcomes, sizeof(holder->outcomes));
+}
+
+/* Configured ones by their names, and leases on offer, which come and go, together. */
+static void add_holders(struct metrics_leases *into, const struct reclaim *reclaim)
+{
+    struct reclaim_tally leases = reclaim_lease_tally(reclaim);
+    for (size_t i = 0; i < reclaim_count(reclaim) && i < HOLDERS_MAX; i++) {
+        struct reclaim_view view = reclaim_view_at(reclaim, i, clock_now_ns());
+        if (!view.lease) {
+            add_holder(into, view.name, &view.tally);
+        }
+    }
+    add_holder(into, "(leases)", &leases);
+}
+
 /* One that does not promise knows of nobody's promises. */
 int promises_metrics(void *data, struct metrics_leases *into)
 {
@@ -65,6 +88,7 @@ int promises_metrics(void *data, struct metrics_leases *into)
     }
     into->known = grantor_is_ours(promises->daemon->grantor) && !promises->trouble;
     into->waiters = ledger_waiter_count(promises->ledger);
+    add_holders(into, promises->reclaim);
     memcpy(into->verdicts, promises->verdicts, sizeof(into->verdicts));
     for (size_t i = 0; into->known && i < ledger_lease_count(promises->ledger); i++) {
         struct ledger_lease lease = ledger_lease_at(promises->ledger, i);

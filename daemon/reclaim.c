@@ -379,5 +379,11 @@ struct reclaim_view reclaim_view_at(const struct reclaim *reclaim, size_t i, uin
         .last = holder->last,
         .last_ns = holder->last_ns,
         .rest_until_ns = readiness == RESTING ? holder->rest_until_ns : 0,
+        .tally = holder->tally,
     };
+}
+
+struct reclaim_tally reclaim_lease_tally(const struct reclaim *reclaim)
+{
+    return reclaim->lease_tally;
 }

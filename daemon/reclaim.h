@@ -76,6 +76,18 @@ struct reclaim_result {
     const char *text; /* "asked ollama: 9.1 GiB back in 0.8 s" */
 };
 
+enum reclaim_outcome {
+    RECLAIM_GAVE,
+    RECLAIM_NOTHING, /* came back, or it could not be asked */
+    RECLAIM_REFUSED, /* it was busy */
+    RECLAIM_OUTCOMES,
+};
+
+/* What came of it how often, since it is known. */
+struct reclaim_tally {
+    uint64_t outcomes[RECLAIM_OUTCOMES], returned_bytes;
+};
+
 struct reclaim_ops {
     /* How much of a process's memory would stay promised if it gave it back. */
     uint64_t (*promised)(void *data, const struct vram_gpu *gpu,
@@ -127,9 +139,12 @@ struct reclaim_view {
     const char *last;       /* what came of asking it last; "": it was not asked */
     uint64_t last_ns;       /* CLOCK_MONOTONIC: when that was known */
     uint64_t rest_until_ns; /* of one that rests */
+    struct reclaim_tally tally;
 };
 
 size_t reclaim_count(const struct reclaim *reclaim);
 struct reclaim_view reclaim_view_at(const struct reclaim *reclaim, size_t i, uint64_t now_ns);
+/* Of all leases that ever were on offer. */
+struct reclaim_tally reclaim_lease_tally(const struct reclaim *reclaim);
 
 #endif

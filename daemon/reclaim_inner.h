@@ -57,6 +57,7 @@ struct holder {
     uint64_t rest_until_ns;
     char last[RECLAIM_TEXT_MAX];
     uint64_t last_ns;
+    struct reclaim_tally tally; /* of a configured one */
 };
 
 struct reclaim {
@@ -66,6 +67,7 @@ struct reclaim {
     size_t count, configured; /* these first, then leases */
     struct holder **holders;
     bool wants_commands;
+    struct reclaim_tally lease_tally;
     size_t gpu_count;
     uint64_t looked_ns;
     struct vram_snapshot *kept; /* that was looked at last */

@@ -37,7 +37,14 @@ static void say_result(struct holder *holder, uint64_t returned, uint64_t took_n
     }
 }
 
-static void tell(struct holder *holder, uint64_t now_ns)
+static void count(struct holder *holder, enum reclaim_outcome outcome, uint64_t returned)
+{
+    struct reclaim_tally *tally = holder->lease[0] ? &holder->reclaim->lease_tally : &holder->tally;
+    tally->outcomes[outcome]++;
+    tally->returned_bytes += returned;
+}
+
+static void tell(struct holder *holder, enum reclaim_outcome outcome, uint64_t now_ns)
 {
     struct reclaim_result result = {
         .holder = holder->name,
@@ -51,13 +58,15 @@ static void tell(struct holder *holder, uint64_t now_ns)
     holder->is_open = false;
     holder->last_ns = now_ns;
     say_result(holder, result.returned_bytes, result.took_ns);
+    count(holder, outcome, result.returned_bytes);
     holder->reclaim->ops->told(holder->reclaim->data, &result);
 }
 
 void holder_conclude(struct holder *holder, uint64_t now_ns)
 {
     uint64_t rest_ns = holder->config.again_ns;
-    if (holder_returned(holder) >= RECLAIM_LEAST_BYTES) {
+    bool gave = holder_returned(holder) >= RECLAIM_LEAST_BYTES;
+    if (gave) {
         holder->failures = 0;
     } else {
         for (unsigned i = 0; i < holder->failures && rest_ns < REST_MOST_NS; i++) {
@@ -67,7 +76,7 @@ void holder_conclude(struct holder *holder, uint64_t now_ns)
         holder->rest_until_ns = now_ns + (rest_ns < REST_MOST_NS ? rest_ns : REST_MOST_NS);
     }
     holder->busy_id[0] = '\0';
-    tell(holder, now_ns);
+    tell(holder, gave ? RECLAIM_GAVE : RECLAIM_NOTHING, now_ns);
 }
 
 void holder_busy(struct holder *holder, uint64_t now_ns)
@@ -80,7 +89,7 @@ void holder_busy(struct holder *holder, uint64_t now_ns)
     (void)text_copy(holder->failure, sizeof(holder->failure), "it is busy");
     (void)text_copy(holder->busy_id, sizeof(holder->busy_id), holder->id);
     if (is_news) {
-        tell(holder, now_ns);
+        tell(holder, RECLAIM_REFUSED, now_ns);
     }
 }
 

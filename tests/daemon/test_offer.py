@@ -12,6 +12,7 @@ import pytest
 from conftest import DEADLINE, VRAM_SIM, UnixConnection, alive, eventually
 from holders import ComfyUI, Ollama
 from leasing import GIB, ask, change, children_of, end, granted, kill, lease_of, leases, verdict, when
+from reading import scrape
 
 
 class Offer:
@@ -186,6 +187,10 @@ def test_offer__is_busy(room, crowd_of):
     answer, _ = verdict(request)
     granted(answer)
     assert "asked job: 14.0 GiB back" in answer["made_room"]
+    told = scrape(daemon)
+    assert told.value("vram_holder_asks_total", holder="(leases)", result="busy") == 1
+    assert told.value("vram_holder_asks_total", holder="(leases)", result="gave_back") == 1
+    assert told.value("vram_holder_returned_bytes_total", holder="(leases)") == 14 * GIB
 
 
 def test_offer__another_is_asked_where_it_is_busy(room, crowd_of):

@@ -11,6 +11,7 @@ import pytest
 from conftest import DEADLINE, VRAM_SIM, alive, eventually
 from holders import ComfyUI, LlamaServer, LlamaSwap, Ollama, VLLM
 from leasing import GIB, ask, granted, kill, leases, verdict, when
+from reading import scrape
 
 # Generous where nothing is to happen, short where something is to be given up.
 SECTION = "[holder {name}]\nmatch = {match}\nask = {ask}\n{more}\n"
@@ -37,6 +38,11 @@ def test_room__is_made_by_an_idle_ollama(room):
     events = daemon.get("/v1/events?kind=holder_asked").json["events"]
     assert [(event["name"], event["bytes"], event["gpu_index"]) for event in events] == [("ollama", 14 * GIB, 0)]
     assert room.state()["ollama"]["last"].startswith("asked ollama: 14.0 GiB back")
+    told = scrape(daemon)
+    assert told.value("vram_holder_asks_total", holder="ollama", result="gave_back") == 1
+    assert told.value("vram_holder_asks_total", holder="ollama", result="nothing") == 0
+    assert told.value("vram_holder_returned_bytes_total", holder="ollama") == 14 * GIB
+    assert told.value("vram_holder_returned_bytes_total", holder="(leases)") == 0
 
 
 def test_room__a_busy_holder_is_left_alone(room, crowd_of):

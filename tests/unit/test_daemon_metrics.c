@@ -48,6 +48,7 @@ static void test_daemon_metrics__nothing_known(void **state)
     assert_has("vram_collect_running_seconds{backend=\"nvml\"} 0.000000000\n");
     assert_has("vram_collect_errors_total{backend=\"nvml\",reason=\"timeout\"} 0\n");
     assert_null(strstr(buf.data, "vram_leases"));
+    assert_null(strstr(buf.data, "vram_holder_asks_total{"));
     assert_null(strstr(buf.data, "vram_collect_success"));
     assert_null(strstr(buf.data, "process_"));
     assert_null(strstr(buf.data, "event"));
@@ -84,7 +85,9 @@ static void test_daemon_metrics__leases(void **state)
                                            .waiters = 4,
                                            .omitted = 2,
                                            .count = 2,
-                                           .shares = shares};
+                                           .shares = shares,
+                                           .holder_count = 1,
+                                           .holders = {{"my \"ollama\"", {3, 2, 1}, GIB}}};
     write(&facts, EXPOSITION_OPENMETRICS);
     assert_has("vram_leases{state=\"ok\"} 1\n");
     assert_has("vram_leases{state=\"squeezed\"} 2\n");
@@ -96,6 +99,10 @@ static void test_daemon_metrics__leases(void **state)
     assert_has("vram_lease_info{lease=\"0123456789abcdef\",user=\"ada\",label=\"com\\\"fy\"} 1\n");
     assert_has("vram_lease_expiry_timestamp_seconds{lease=\"0123456789abcdef\",user=\"ada\"} 1.5");
     assert_has("# TYPE vram_lease_requests counter\n");
+    assert_has("vram_holder_asks_total{holder=\"my \\\"ollama\\\"\",result=\"gave_back\"} 3\n");
+    assert_has("vram_holder_asks_total{holder=\"my \\\"ollama\\\"\",result=\"nothing\"} 2\n");
+    assert_has("vram_holder_asks_total{holder=\"my \\\"ollama\\\"\",result=\"busy\"} 1\n");
+    assert_has("vram_holder_returned_bytes_total{holder=\"my \\\"ollama\\\"\"} 1073741824\n");
     (void)vram_snapshot_unref(snapshot);
     machine_free(machine);
 }
