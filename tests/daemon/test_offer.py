@@ -52,6 +52,15 @@ def offered(room, label="job"):
     return eventually(lambda: room.state().get(label), "it is on offer")
 
 
+def on_offer(room, crowd_of):
+    """The daemon, a process that holds 14 GiB, its lease, and the request that waits for it to be wanted."""
+    daemon = room.start()
+    process, id = hold(crowd_of(daemon), "14G")
+    offer = Offer(daemon, id)
+    offered(room)
+    return daemon, process, id, offer
+
+
 # ---- It gives back -------------------------------------------------------------------------------
 
 
@@ -171,10 +180,7 @@ def test_offer__cost_decides(room, crowd_of):
 
 
 def test_offer__is_busy(room, crowd_of):
-    daemon = room.start()
-    process, id = hold(crowd_of(daemon), "14G")
-    offer = Offer(daemon, id)
-    offered(room)
+    daemon, process, id, offer = on_offer(room, crowd_of)
     request = ask(daemon, 12)
     offer.wanted()
     offer.then("busy")
@@ -212,10 +218,7 @@ def test_offer__another_is_asked_where_it_is_busy(room, crowd_of):
 
 def test_offer__says_done_and_keeps_it(room, crowd_of):
     """The lease has ended and its memory has not: the driver is believed."""
-    daemon = room.start()
-    process, id = hold(crowd_of(daemon), "14G")
-    offer = Offer(daemon, id)
-    offered(room)
+    daemon, process, id, offer = on_offer(room, crowd_of)
     request = ask(daemon, 12)
     offer.wanted()
     assert end(daemon, id).status == 200
@@ -230,10 +233,7 @@ def test_offer__says_done_and_keeps_it(room, crowd_of):
 
 @pytest.mark.parametrize("answer,why", [("done", ""), ("failed", r" \(it could not\)"), (None, r" \(it does not know .*\)")])
 def test_offer__nothing_came_back(room, crowd_of, answer, why):
-    daemon = room.start()
-    process, id = hold(crowd_of(daemon), "14G")
-    offer = Offer(daemon, id)
-    offered(room)
+    daemon, process, id, offer = on_offer(room, crowd_of)
     request = ask(daemon, 12)
     offer.wanted()
     offer.then(answer)
@@ -265,10 +265,7 @@ def test_offer__does_not_answer(room, crowd_of):
 
 
 def test_offer__is_killed_while_it_is_asked(room, crowd_of):
-    daemon = room.start()
-    process, id = hold(crowd_of(daemon), "14G")
-    offer = Offer(daemon, id)
-    offered(room)
+    daemon, process, id, offer = on_offer(room, crowd_of)
     request = ask(daemon, 12)
     offer.wanted()
     kill(process)
@@ -280,10 +277,7 @@ def test_offer__is_killed_while_it_is_asked(room, crowd_of):
 
 
 def test_offer__is_taken_back_with_its_connection(room, crowd_of):
-    daemon = room.start()
-    _, id = hold(crowd_of(daemon), "14G")
-    offer = Offer(daemon, id)
-    offered(room)
+    daemon, _, id, offer = on_offer(room, crowd_of)
     offer.hang_up()
     eventually(lambda: room.state() == {}, "it is not on offer any more")
     request = ask(daemon, 12)
@@ -416,10 +410,7 @@ def test_protocol__offered_anew(room, crowd_of):
 
 def test_protocol__an_offer_outlives_the_daemon(room, crowd_of):
     """Who offers comes back, as its connection breaks; what it says of before is not believed."""
-    daemon = room.start()
-    process, id = hold(crowd_of(daemon), "14G")
-    offer = Offer(daemon, id)
-    offered(room)
+    daemon, process, id, offer = on_offer(room, crowd_of)
     request = ask(daemon, 12)
     offer.wanted()
     daemon.process.kill()

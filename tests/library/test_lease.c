@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases through the public header, from a daemon that the library starts. */
-#include "tests/library/machine.h"
+#include "tests/library/served.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,56 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define GIB ((uint64_t)1 << 30)
 #define FOR_EVER_MS 60000 /* only waited out where something is wrong */
-#define CARD                                                                                       \
-    "driver 550.54.14\ncuda 12.4\n"                                                                \
-    "gpu 0 uuid=GPU-00000000-1111 name=\"Card\" total=24564MiB reserved=400MiB temp=41\n"
-
-static char directory[] = "/tmp/vram-lease-XXXXXX";
-static struct vram *vram;
-
-/* ---- A daemon for all of them ---------------------------------------------------------------- */
-
-static int set_up(void **state)
-{
-    char socket[64];
-    if (machine_set_up(state) < 0 || !mkdtemp(directory)) {
-        return -1;
-    }
-    (void)snprintf(socket, sizeof(socket), "%s/vram.sock", directory);
-    if (setenv("VRAM_SOCKET", socket, 1) < 0) {
-        return -1;
-    }
-    vram = machine_open(machine_write(CARD), 0);
-    return vram_daemon_start(vram, 0) == 1 ? 0 : -1;
-}
-
-static struct vram_lease_list *list_leases(void)
-{
-    struct vram_lease_list *list;
-    if (vram_leases(vram, 0, 0, &list) < 0) {
-        fail_msg("%s", vram_error(vram));
-    }
-    return list;
-}
-
-static int tear_down(void **state)
-{
-    char command[128];
-    struct vram_lease_list *list = list_leases();
-    pid_t daemon = (pid_t)vram_lease_list_daemon(list)->pid;
-    vram_lease_list_free(list);
-    vram_close(vram);
-    (void)kill(daemon, SIGKILL);
-    (void)snprintf(command, sizeof(command), "rm -rf %s", directory);
-    return system(command) || machine_tear_down(state);
-}
 
 /* Each test begins and ends without a lease. */
 static int end_all(void **state)
 {
-    struct vram_lease_list *list = list_leases();
+    struct vram_lease_list *list = served_leases();
     (void)state;
     for (size_t i = 0; i < vram_lease_list_count(list); i++) {
         (void)!vram_lease_end(vram, vram_lease_list_lease(list, i)->id);
@@ -132,7 +88,7 @@ static void test_lease__a_grant_tells_all(void **state)
 
     /* The same request again is the same lease. */
     assert_int_equal(vram_lease_acquire(vram, &request, NULL), VRAM_FITS);
-    struct vram_lease_list *list = list_leases();
+    struct vram_lease_list *list = served_leases();
     assert_int_equal(vram_lease_list_count(list), 1);
     assert_string_equal(vram_lease_list_find(list, "0123")->id, "0123456789abcdef");
     assert_null(vram_lease_list_find(list, "1123"));
@@ -216,7 +172,7 @@ static void test_lease__changes(void **state)
     assert_int_equal(vram_lease_attach(vram, id, "nonsense"), -EINVAL);
     assert_int_equal(vram_lease_until(vram, id, 3600000), 0);
     assert_int_equal(vram_lease_filled(vram, id), 0);
-    struct vram_lease_list *list = list_leases();
+    struct vram_lease_list *list = served_leases();
     const struct vram_lease *lease = vram_lease_list_lease(list, 0);
     assert_int_equal(lease->state, VRAM_LEASE_FILLED);
     assert_int_equal(lease->outstanding_bytes, 0);
@@ -322,7 +278,7 @@ static void test_lease__a_waiter_gets_what_is_freed(void **state)
     (void)state;
     pid_t holder = hold_elsewhere();
     pthread_t thread = begin_waiting(&waiting);
-    struct vram_lease_list *list = list_leases();
+    struct vram_lease_list *list = served_leases();
     assert_int_equal(vram_lease_list_waiter_count(list), 1);
     assert_string_equal(vram_lease_list_waiter(list, 0)->id, "00112233445566ff");
     assert_int_equal(vram_lease_list_waiter(list, 0)->position, 1);
@@ -365,7 +321,7 @@ static void test_lease__a_worker_owns_what_it_asks_for(void **state)
 {
     (void)state;
     pid_t worker = hold_elsewhere();
-    struct vram_lease_list *list = list_leases();
+    struct vram_lease_list *list = served_leases();
     assert_int_equal(vram_lease_list_count(list), 1);
     assert_int_equal(vram_lease_list_lease(list, 0)->owner_pid, worker);
     end_child(worker);
@@ -427,5 +383,5 @@ int main(void)
         TEST(a_worker_owns_what_it_asks_for),
         TEST(nothing_is_asked_of_nobody),
     };
-    return cmocka_run_group_tests_name("lease", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("lease", tests, served_set_up, served_tear_down);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases on offer through the public header: a client's thread is asked, and obeys or does not. */
-#include "tests/library/machine.h"
+#include "tests/library/served.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,47 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define GIB ((uint64_t)1 << 30)
 #define FOR_EVER_MS 60000 /* only waited out where something is wrong */
-#define CARD                                                                                       \
-    "driver 550.54.14\ncuda 12.4\n"                                                                \
-    "gpu 0 uuid=GPU-00000000-1111 name=\"Card\" total=24564MiB reserved=400MiB temp=41\n"
-
-static char directory[] = "/tmp/vram-offer-XXXXXX";
-static struct vram *vram;
-
-static pid_t daemon_pid(void)
-{
-    struct vram_lease_list *list;
-    assert_int_equal(vram_leases(vram, 0, 0, &list), 0);
-    pid_t pid = (pid_t)vram_lease_list_daemon(list)->pid;
-    vram_lease_list_free(list);
-    return pid;
-}
-
-static int set_up(void **state)
-{
-    char socket[64];
-    if (machine_set_up(state) < 0 || !mkdtemp(directory)) {
-        return -1;
-    }
-    (void)snprintf(socket, sizeof(socket), "%s/vram.sock", directory);
-    if (setenv("VRAM_SOCKET", socket, 1) < 0) {
-        return -1;
-    }
-    vram = machine_open(machine_write(CARD), 0);
-    return vram_daemon_start(vram, 0) == 1 ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    char command[128];
-    pid_t daemon = daemon_pid();
-    vram_close(vram);
-    (void)kill(daemon, SIGKILL);
-    (void)snprintf(command, sizeof(command), "rm -rf %s", directory);
-    return system(command) || machine_tear_down(state);
-}
 
 /* ---- Who offers ------------------------------------------------------------------------------ */
 
@@ -204,7 +164,7 @@ static void test_offer__outlives_the_daemon(void **state)
 {
     (void)state;
     pid_t client = begin_client(ENDS);
-    (void)kill(daemon_pid(), SIGKILL);
+    (void)kill(served_by(), SIGKILL);
     assert_true(vram_daemon_start(vram, 0) >= 0);
     made("asked job: 20.0 GiB back in ");
     assert_int_equal(end_of(client), 1);
@@ -270,5 +230,5 @@ int main(void)
         cmocka_unit_test(test_offer__another_thread_ends_it),
         cmocka_unit_test(test_offer__what_makes_no_sense_is_refused),
     };
-    return cmocka_run_group_tests_name("offer", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("offer", tests, served_set_up, served_tear_down);
 }

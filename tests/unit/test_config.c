@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The daemon's configuration: what it says, and that what it cannot say is told with its place. */
 #include "tests/unit/alloc_fail.h"
+#include "tests/unit/config_rig.h"
 #include "tests/unit/fake_root.h"
 #include "tests/unit/unit.h"
 
@@ -13,18 +14,12 @@
 
 #define SECOND UINT64_C(1000000000)
 
-static int parse(const char *text, struct config *ret_config, char problem[CONFIG_PROBLEM_MAX])
-{
-    problem[0] = '\0';
-    return config_parse("x.conf", text, strlen(text), ret_config, problem);
-}
-
 /* A text that is one. The caller ends it with config_done(). */
 static struct config parsed(const char *text)
 {
     char problem[CONFIG_PROBLEM_MAX];
     struct config config;
-    int r = parse(text, &config, problem);
+    int r = rig_parse(text, &config, problem);
     assert_string_equal(problem, "");
     assert_int_equal(r, 0);
     return config;
@@ -151,7 +146,7 @@ static void test_config__so_many_ceilings_and_no_more(void **state)
     for (int i = 0; i <= CONFIG_CEILINGS_MAX; i++) {
         length += (size_t)snprintf(text + length, sizeof(text) - length,
                                    "[ceiling n%d]\nmatch = user:u%d\nsize = 1G\n", i, i);
-        int r = parse(text, &config, problem);
+        int r = rig_parse(text, &config, problem);
         assert_int_equal(r, i < CONFIG_CEILINGS_MAX ? 0 : -EINVAL);
         if (r == 0) {
             config_done(&config);
@@ -361,14 +356,7 @@ static void test_config__mistakes_are_told_with_their_place(void **state)
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
-        char problem[CONFIG_PROBLEM_MAX];
-        struct config config = {.max_leases = 77};
-        assert_int_equal(parse(cases[i].text, &config, problem), -EINVAL);
-        if (!strstr(problem, cases[i].problem)) {
-            assert_string_equal(problem, cases[i].problem);
-        }
-        assert_int_equal(config.max_leases, 77);
-        assert_null(config.gpus);
+        rig_refuses(cases[i].text, cases[i].problem);
     }
 }
 
@@ -380,7 +368,7 @@ static void test_config__lines_are_bounded_and_text(void **state)
     for (size_t length = 190; length < 300; length++) {
         memset(text, 0, sizeof(text));
         (void)snprintf(text, sizeof(text), "[daemon]\n#%*s\nmargin = 3G", (int)length - 1, "x");
-        int r = parse(text, &config, problem);
+        int r = rig_parse(text, &config, problem);
         if (r == 0) {
             assert_int_equal(config.margin.bytes, 3 * GIB); /* the next line is the next line */
             assert_true(length <= 198);
@@ -451,7 +439,7 @@ static void test_config__the_example_is_true(void **state)
             text[i + 1] = ' ';
         }
     }
-    assert_int_equal(parse(text, &config, problem), 0);
+    assert_int_equal(rig_parse(text, &config, problem), 0);
     assert_int_equal(config.gpu_count, 3);
     assert_int_equal(config_margin_for(&config, 0, NULL, NULL).bytes, 2 * GIB);
     assert_int_equal(config.ceiling_count, 1);

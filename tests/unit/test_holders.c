@@ -4,18 +4,13 @@
 #include "daemon/reclaim_dialect.h"
 #include "daemon/reclaim_match.h"
 #include "daemon/reclaim_plan.h"
+#include "tests/unit/config_rig.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
 #include <stdio.h>
 
 #define SECOND UINT64_C(1000000000)
-
-static int parse(const char *text, struct config *ret_config, char problem[CONFIG_PROBLEM_MAX])
-{
-    problem[0] = '\0';
-    return config_parse("x.conf", text, strlen(text), ret_config, problem);
-}
 
 /* ---- The configuration ----------------------------------------------------------------------- */
 
@@ -25,13 +20,13 @@ static void test_holders__say_everything(void **state)
     struct config config;
     (void)state;
     assert_int_equal(
-        parse("[holder a]\nmatch = unit:a.service\nask = ollama http://localhost:11434\n"
-              "[holder b-2]\nmatch = name:b  container:0123456789ab\n"
-              "ask = POST http://[::1]/free?x=1\nbody = {\"a\": [1, 2]}\n"
-              "busy = gpu 25%\nidle = 2m\ntimeout = 3s\nagain_after = 5m\ncost = 7\n"
-              "[holder c]\nmatch = user:c\nask = command /bin/free now\n"
-              "busy = command /bin/busy\n",
-              &config, problem),
+        rig_parse("[holder a]\nmatch = unit:a.service\nask = ollama http://localhost:11434\n"
+                  "[holder b-2]\nmatch = name:b  container:0123456789ab\n"
+                  "ask = POST http://[::1]/free?x=1\nbody = {\"a\": [1, 2]}\n"
+                  "busy = gpu 25%\nidle = 2m\ntimeout = 3s\nagain_after = 5m\ncost = 7\n"
+                  "[holder c]\nmatch = user:c\nask = command /bin/free now\n"
+                  "busy = command /bin/busy\n",
+                  &config, problem),
         0);
     assert_int_equal(config.holder_count, 3);
     const struct config_holder *a = &config.holders[0], *b = &config.holders[1];
@@ -99,14 +94,7 @@ static void test_holders__mistakes_are_told_with_their_place(void **state)
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
-        char problem[CONFIG_PROBLEM_MAX];
-        struct config config = {.max_leases = 77};
-        assert_int_equal(parse(cases[i].text, &config, problem), -EINVAL);
-        if (!strstr(problem, cases[i].problem)) {
-            assert_string_equal(problem, cases[i].problem);
-        }
-        assert_int_equal(config.max_leases, 77);
-        assert_null(config.holders);
+        rig_refuses(cases[i].text, cases[i].problem);
     }
 }
 
@@ -119,10 +107,10 @@ static void test_holders__there_are_at_most_16(void **state)
     for (int i = 0; i < HOLDERS_MAX; i++) {
         used += (size_t)snprintf(text + used, sizeof(text) - used, "[holder h%d]\n" GOOD, i);
     }
-    assert_int_equal(parse(text, &config, problem), 0);
+    assert_int_equal(rig_parse(text, &config, problem), 0);
     config_done(&config);
     (void)snprintf(text + used, sizeof(text) - used, "[holder more]\n" GOOD);
-    assert_int_equal(parse(text, &config, problem), -EINVAL);
+    assert_int_equal(rig_parse(text, &config, problem), -EINVAL);
     assert_non_null(strstr(problem, "x.conf:49: there are more than 16 holders"));
 }
 
