@@ -206,6 +206,30 @@ static void test_process__tells_its_end_once(void **state)
     event_base_free(base);
 }
 
+/* One that the daemon started, and that was over before anybody looked. */
+static void test_process__a_child_that_has_ended_is_watched(void **state)
+{
+    need_pidfds();
+    struct event_base *base = event_base_new();
+    struct process_watch *watch = NULL;
+    siginfo_t info;
+    int alive, pidfd = -1, ends = 0;
+    (void)state;
+    pid_t pid = start_child(&alive);
+    (void)close(alive);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(process_open(pid, VRAM_UNKNOWN, &pidfd), -ESRCH);
+    assert_int_equal(process_open_child(pid, &pidfd), 0);
+    assert_true(fcntl(pidfd, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(process_watch_new(base, pidfd, count_end, &ends, &watch), 0);
+    (void)event_base_loop(base, EVLOOP_ONCE);
+    assert_int_equal(ends, 1);
+    assert_null(process_watch_free(watch));
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(process_open_child(pid, &pidfd), -ESRCH);
+    event_base_free(base);
+}
+
 /* ---- Peers ----------------------------------------------------------------------------------- */
 
 static int make_listener(struct sockaddr_un *address)
@@ -358,6 +382,7 @@ int main(void)
         CASE(test_process__translates_nobody_it_cannot_tell),
         CASE(test_process__translates_pids_of_other_namespaces),
         TEST(test_process__tells_its_end_once),
+        TEST(test_process__a_child_that_has_ended_is_watched),
         TEST(test_peer__is_known_by_its_descriptor),
         TEST(test_peer__is_known_by_its_start_time),
         TEST(test_peer__that_has_ended_is_nobody),
