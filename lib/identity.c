@@ -168,12 +168,30 @@ static int read_command(int directory, struct identity *identity)
     return 0;
 }
 
-/* Reads what is new. A process that is seen for the first time, or whose pid is now another's, is read
- * whole; a known one only gives its name again, which it may have changed. */
+/* Whether it is still the process that is known, which gives its name again: it may have changed it. */
+static bool is_known(const struct identities *identities, struct identity *identity)
+{
+    char path[32], text[4096], name[PROC_NAME_MAX];
+    uint64_t start_time;
+    (void)snprintf(path, sizeof(path), "/proc/%u/stat", identity->pid);
+    if (!identity->visible || path_read(identities->root, path, text, sizeof(text)) <= 0 ||
+        proc_stat_parse(text, name, &start_time) < 0 || start_time != identity->start_time) {
+        return false;
+    }
+    memcpy(identity->name, name, sizeof(name));
+    return true;
+}
+
+/* Reads what is new. A process that is seen for the first time, or whose pid is now another's, is read whole. */
 static int refresh(struct identities *identities, struct identity *identity, bool with_command)
 {
     char path[32], text[4096];
     uint64_t start_time = 0;
+    free(identity->command); /* may be another process's, or older than its last exec */
+    identity->command = NULL;
+    if (!with_command && is_known(identities, identity)) {
+        return 0;
+    }
     (void)snprintf(path, sizeof(path), "/proc/%u", identity->pid);
     int directory = path_open(identities->root, path, O_PATH | O_DIRECTORY);
     bool visible = directory >= 0 && read_at(directory, "stat", text, sizeof(text)) > 0 &&
@@ -186,8 +204,6 @@ static int refresh(struct identities *identities, struct identity *identity, boo
             proc_cgroup_parse(text, identity->container, identity->unit);
         }
     }
-    free(identity->command); /* may be another process's, or older than its last exec */
-    identity->command = NULL;
     if (visible && with_command) {
         r = read_command(directory, identity);
     }

@@ -93,6 +93,13 @@ struct nvml_list_state {
     bool entry_size_checked; /* it was seen in the bytes, not only inferred */
 };
 
+/* Processes of the last list that /proc showed: they are not looked for again for a while. */
+struct nvml_shown {
+    uint32_t *pids;
+    size_t count;
+    uint64_t since_ns;
+};
+
 /* One physical device. */
 struct nvml_gpu {
     uint32_t index;
@@ -108,6 +115,7 @@ struct nvml_gpu {
     uint64_t retry_after_ns;
     nvml_ret lost_code;
     struct nvml_list_state lists[NVML_LIST_KINDS];
+    struct nvml_shown shown;
 };
 
 struct nvml {
@@ -150,8 +158,8 @@ int nvml_gpu_sample(struct nvml *nvml, size_t device, uint32_t take, struct sour
 int nvml_lists_read(struct nvml *nvml, struct nvml_gpu *state, size_t device, nvml_device handle,
                     struct source_gpu *gpu, struct source_watch *watch);
 /* The driver's own word for those of the processes that our /proc does not show. */
-int nvml_lists_name(struct nvml *nvml, size_t device, struct source_gpu *gpu,
-                    struct source_watch *watch);
+int nvml_lists_name(struct nvml *nvml, struct nvml_gpu *state, size_t device,
+                    struct source_gpu *gpu, struct source_watch *watch);
 void nvml_lists_done(struct nvml_gpu *state);
 /* How many bytes each of `count` entries has, told from what a call left of a buffer filled with
  * NVML_FILL; 0 where that cannot be told. */

@@ -7,6 +7,7 @@
  */
 #include "lib/source/nvml.h"
 
+#include "common/clock.h"
 #include "common/path.h"
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #define FIRST_CAPACITY 64u
 #define LARGEST_CAPACITY 4096u /* a driver stops at 950 processes; more is absurd */
 #define TRIES 6
+#define SHOWN_NS UINT64_C(5000000000) /* how long a process that /proc shows is not looked for */
 #define LARGEST_ENTRY sizeof(struct nvml_process_32)
 #define SLACK 64u /* behind the largest possible list, so that an overrun can be seen, not felt */
 
@@ -59,6 +61,11 @@ const char *nvml_list_name(const struct nvml_api *api, enum nvml_list list, unsi
 
 unsigned nvml_entry_size(const unsigned char *buffer, size_t size, uint32_t count)
 {
+    static const unsigned char fill[] = {NVML_FILL, NVML_FILL, NVML_FILL, NVML_FILL,
+                                         NVML_FILL, NVML_FILL, NVML_FILL, NVML_FILL};
+    while (size >= sizeof(fill) && memcmp(buffer + size - sizeof(fill), fill, sizeof(fill)) == 0) {
+        size -= sizeof(fill);
+    }
     while (size && buffer[size - 1] == NVML_FILL) {
         size--;
     }
@@ -243,32 +250,68 @@ static int read_list(struct nvml *nvml, struct nvml_gpu *owner, size_t device, n
     }
 }
 
-int nvml_lists_name(struct nvml *nvml, size_t device, struct source_gpu *gpu,
-                    struct source_watch *watch)
+/* Whether /proc shows it. Lists keep their order, so it is most likely where it was. */
+static bool is_shown(const struct nvml *nvml, const struct nvml_shown *before, size_t place,
+                     uint32_t pid)
 {
-    for (size_t i = 0; nvml->api.process_name && i < gpu->process_count; i++) {
-        char path[32], name[256] = "";
-        (void)snprintf(path, sizeof(path), "/proc/%u", gpu->processes[i].pid);
-        if (!nvml->pids_are_foreign && path_exists(nvml->root, path)) {
-            continue;
-        }
-        if (!watch_enter(watch, device, nvml->api.names.process_name)) {
-            return -ECANCELED;
-        }
-        nvml_ret code = nvml->api.process_name(gpu->processes[i].pid, name, sizeof(name));
-        if (!watch_leave(watch)) {
-            return -ECANCELED;
-        }
-        name[sizeof(name) - 1] = '\0';
-        if (code == NVML_SUCCESS && name[0]) {
-            const char *base = strrchr(name, '/');
-            gpu->processes[i].name = strdup(base && base[1] ? base + 1 : name);
-            if (!gpu->processes[i].name) {
-                return -ENOMEM;
-            }
+    char path[32];
+    if (place < before->count && before->pids[place] == pid) {
+        return true;
+    }
+    for (size_t i = 0; i < before->count; i++) {
+        if (before->pids[i] == pid) {
+            return true;
         }
     }
+    (void)snprintf(path, sizeof(path), "/proc/%u", pid);
+    return path_exists(nvml->root, path);
+}
+
+static int ask_name(const struct nvml *nvml, size_t device, struct source_process *process,
+                    struct source_watch *watch)
+{
+    char name[256] = "";
+    if (!watch_enter(watch, device, nvml->api.names.process_name)) {
+        return -ECANCELED;
+    }
+    nvml_ret code = nvml->api.process_name(process->pid, name, sizeof(name));
+    if (!watch_leave(watch)) {
+        return -ECANCELED;
+    }
+    name[sizeof(name) - 1] = '\0';
+    if (code == NVML_SUCCESS && name[0]) {
+        const char *base = strrchr(name, '/');
+        process->name = strdup(base && base[1] ? base + 1 : name);
+        return process->name ? 0 : -ENOMEM;
+    }
     return 0;
+}
+
+int nvml_lists_name(struct nvml *nvml, struct nvml_gpu *state, size_t device,
+                    struct source_gpu *gpu, struct source_watch *watch)
+{
+    uint64_t now_ns = clock_now_ns();
+    struct nvml_shown *before = &state->shown, shown = {NULL, 0, before->since_ns};
+    int r = 0;
+    if (!nvml->api.process_name) {
+        return 0;
+    }
+    if (now_ns - before->since_ns > SHOWN_NS) {
+        before->count = 0;
+        shown.since_ns = now_ns;
+    }
+    shown.pids = malloc((gpu->process_count + 1) * sizeof(*shown.pids));
+    for (size_t i = 0; shown.pids && r == 0 && i < gpu->process_count; i++) {
+        uint32_t pid = gpu->processes[i].pid;
+        if (!nvml->pids_are_foreign && is_shown(nvml, before, shown.count, pid)) {
+            shown.pids[shown.count++] = pid;
+        } else {
+            r = ask_name(nvml, device, &gpu->processes[i], watch);
+        }
+    }
+    free(before->pids);
+    *before = shown;
+    return shown.pids ? r : -ENOMEM;
 }
 
 int nvml_lists_read(struct nvml *nvml, struct nvml_gpu *state, size_t device, nvml_device handle,
@@ -293,6 +336,8 @@ int nvml_lists_read(struct nvml *nvml, struct nvml_gpu *state, size_t device, nv
 
 void nvml_lists_done(struct nvml_gpu *state)
 {
+    free(state->shown.pids);
+    state->shown = (struct nvml_shown){0};
     for (int list = 0; list < NVML_LIST_KINDS; list++) {
         free(state->lists[list].buffer);
         state->lists[list] = (struct nvml_list_state){0};

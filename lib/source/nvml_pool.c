@@ -274,6 +274,6 @@ int nvml_pool_read(struct visit *v, nvml_device handle, struct source_gpu *gpu)
         return r;
     }
     sum_unified(gpu);
-    r = lists ? nvml_lists_name(v->nvml, v->device, gpu, v->watch) : 0;
+    r = lists ? nvml_lists_name(v->nvml, v->state, v->device, gpu, v->watch) : 0;
     return r < 0 || !(v->take & VRAM_TAKE_HEALTH) ? r : read_health(v, handle, gpu);
 }

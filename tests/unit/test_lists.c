@@ -163,7 +163,7 @@ static int read_lists(void)
     source_gpu_done(&gpu);
     gpu.total_bytes = 24 * GIB;
     int r = nvml_lists_read(&nvml, &state_of_gpu, 5, NULL, &gpu, &watch);
-    return r < 0 ? r : nvml_lists_name(&nvml, 5, &gpu, &watch);
+    return r < 0 ? r : nvml_lists_name(&nvml, &state_of_gpu, 5, &gpu, &watch);
 }
 
 static void expect_process(size_t i, uint32_t pid, uint32_t kind, uint64_t used)
@@ -460,6 +460,26 @@ static void test_lists__asks_the_driver_for_strangers_names(void **state)
     assert_string_equal(gpu.processes[0].name, "python3"); /* our 7 is another */
 }
 
+static void test_lists__looks_for_no_process_twice(void **state)
+{
+    (void)state;
+    nvml.api.process_name = name_of;
+    fake_root_process(root, 10, "python3", 1, 0);
+    list_add(NVML_LIST_COMPUTE, 3, 8, MIB);
+    list_add(NVML_LIST_COMPUTE, 3, 10, MIB);
+    assert_int_equal(read_lists(), 0);
+    fake_root_delete(root, "/proc/10");
+    assert_int_equal(read_lists(), 0);
+    assert_string_equal(gpu.processes[0].name, "Xorg");
+    assert_null(gpu.processes[1].name); /* it was there just now */
+    state_of_gpu.shown.since_ns = 0;
+    assert_int_equal(read_lists(), 0);
+    assert_string_equal(gpu.processes[1].name, "python3"); /* and is not after a while */
+    fake_root_process(root, 10, "python3", 1, 0);
+    assert_int_equal(read_lists(), 0);
+    assert_null(gpu.processes[1].name);
+}
+
 int main(void)
 {
 #define MADE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -481,6 +501,7 @@ int main(void)
         MADE(test_lists__tells_a_lost_gpu_from_a_lost_driver),
         MADE(test_lists__stops_where_it_is_given_up),
         MADE(test_lists__asks_the_driver_for_strangers_names),
+        MADE(test_lists__looks_for_no_process_twice),
     };
     return cmocka_run_group_tests_name("lists", tests, NULL, NULL);
 }
