@@ -92,11 +92,17 @@ bool daemon_call_is_lost(const struct err *err, bool connected)
            (connected && (err->result == -ECONNREFUSED || err->result == -ENOTCONN));
 }
 
-bool patience_lasts(struct patience *patience)
+/* A daemon on its way out answers whoever comes, and then nobody any more: so nobody is told this for ever. */
+static bool is_ending(const struct err *err)
+{
+    return strcmp(err->code, "ending") == 0;
+}
+
+bool patience_lasts(struct patience *patience, const struct err *err)
 {
     uint64_t now = clock_now_ns();
     struct timespec nap = {0, (long)NAP_NS};
-    if (!patience->since_ns) {
+    if (!patience->since_ns || is_ending(err)) {
         patience->since_ns = now;
     }
     if (now - patience->since_ns > PATIENCE_NS) {
@@ -113,10 +119,10 @@ int daemon_call(struct vram *vram, const struct daemon_call *call, json_t **ret_
     bool connected = false;
     for (;;) {
         int r = daemon_call_once(vram, call, ret_document, err);
-        if (r >= 0 || !daemon_call_is_lost(err, connected) || !patience_lasts(&patience)) {
+        if (r >= 0 || !daemon_call_is_lost(err, connected) || !patience_lasts(&patience, err)) {
             return r;
         }
-        if (call->again && err->result == -ECONNRESET && strcmp(err->code, "ending") != 0) {
+        if (call->again && err->result == -ECONNRESET && !is_ending(err)) {
             *call->again = true;
         }
         connected = true;

@@ -37,11 +37,12 @@ uint64_t daemon_call_deadline(uint64_t wait_ms);
 /* Whether a daemon that is being restarted may be the reason of a failure; `connected`: there was one before. */
 bool daemon_call_is_lost(const struct err *err, bool connected);
 
-/* How long a daemon that vanished is waited for: begin with {0}. Takes a nap, or returns false where it took too long. */
+/* How long a daemon that vanished is waited for: begin with {0}. Takes a nap, or returns false where it took too long. `err`:
+ * why it is asked again; where a daemon has just said that it is ending, the next one has all the time. */
 struct patience {
     uint64_t since_ns;
 };
-bool patience_lasts(struct patience *patience);
+bool patience_lasts(struct patience *patience, const struct err *err);
 
 /* "/v1/…?after=5&timeout_ms=1000" */
 void daemon_call_wait_target(char *target, size_t size, const char *begin, uint64_t after_epoch,

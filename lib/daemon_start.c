@@ -33,6 +33,7 @@
 #define LOCK_WAIT_NS (30 * SECOND_NS)
 #define READY_WAIT_NS (20 * SECOND_NS)
 #define NAP_NS 5000000
+#define RECEIVED_NS ((uint64_t)1000000000) /* what lasts for so long a daemon has */
 #define INITIAL_PID_NAMESPACE "pid:[4026531836]"
 
 enum {
@@ -434,6 +435,13 @@ void daemon_again_heard(struct daemon_again *again)
     again->patience = (struct patience){0};
 }
 
+void daemon_again_lasted(struct daemon_again *again, uint64_t begun_ns)
+{
+    if (clock_now_ns() - begun_ns > RECEIVED_NS) {
+        daemon_again_heard(again);
+    }
+}
+
 bool daemon_again(struct vram *vram, struct daemon_again *again, struct err *err)
 {
     bool started = handle_may_start(vram);
@@ -443,7 +451,7 @@ bool daemon_again(struct vram *vram, struct daemon_again *again, struct err *err
         return false;
     }
     again->connected = true;
-    if (!patience_lasts(&again->patience)) {
+    if (!patience_lasts(&again->patience, err)) {
         *err = again->not_started.result < 0 ? again->not_started : *err; /* that says more */
         return false;
     }

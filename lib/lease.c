@@ -190,7 +190,7 @@ static bool hear(void *data, const char *line)
 
 static int ask_once(struct asking *asking, json_t **ret_document, struct err *err)
 {
-    uint64_t wait_ms = wait_left_ms(asking);
+    uint64_t wait_ms = wait_left_ms(asking), begun_ns = clock_now_ns();
     char *body = write_request(asking, wait_ms);
     if (!body) {
         return err_no_memory(err);
@@ -207,7 +207,10 @@ static int ask_once(struct asking *asking, json_t **ret_document, struct err *er
     free(body);
     if (r == 0 && json_object_get(*ret_document, "waiting")) { /* it ended before its verdict */
         json_decref(*ret_document);
-        return err_set(err, -ECONNRESET, "daemon_gone", "the daemon broke off");
+        r = err_set(err, -ECONNRESET, "daemon_gone", "the daemon broke off");
+    }
+    if (r < 0) {
+        daemon_again_lasted(&asking->again, begun_ns);
     }
     return r;
 }

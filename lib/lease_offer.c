@@ -12,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A request that was there for so long had been received, whatever became of it then. */
-#define RECEIVED_NS ((uint64_t)1000000000)
-
 struct offering {
     struct vram *vram;
     struct vram_offer offer;
@@ -52,8 +49,10 @@ static int wait_once(struct offering *offering, json_t **ret_document, struct er
     };
     int r = daemon_call_once(offering->vram, &call, ret_document, err);
     free(body);
-    if (r == 0 || clock_now_ns() - begun_ns > RECEIVED_NS) {
+    if (r == 0) {
         daemon_again_heard(&offering->again);
+    } else {
+        daemon_again_lasted(&offering->again, begun_ns);
     }
     return r;
 }

@@ -20,7 +20,7 @@ int vram_snapshot_wait(struct vram *vram, uint32_t take, uint64_t after_epoch, u
         };
         outcome = remote_snapshot(&request, ret_snapshot, &err);
         again = outcome != REMOTE_TAKEN && daemon_call_is_lost(&err, connected) &&
-                patience_lasts(&patience);
+                patience_lasts(&patience, &err);
         connected = true;
     } while (again);
     return outcome == REMOTE_TAKEN ? 0 : handle_fail(vram, &err);

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -261,6 +262,22 @@ def test_a_request_that_met_an_ending_daemon_is_made_again(vram, daemon):
     assert second.body["id"] == first.body["id"]
     second.reply(granted(second))
     assert end(process)[:2] == (0, second.body["id"] + "\n")
+
+
+@pytest.mark.parametrize("how", ["ending", "reset"])
+def test_a_request_outlasts_daemons_that_end_one_after_another(vram, daemon, how):
+    """From each on there is as much time for the next, however long the one before had the request."""
+    process = vram.start("reserve", "4G")
+    for seconds in (0, 3.2, 0):
+        request = daemon.accept()
+        time.sleep(seconds)  # longer than a daemon that has vanished is waited for
+        if how == "reset":
+            request.reset()
+        else:
+            request.error("ending", "vramd is ending", 11, status=503)
+    last = daemon.accept()
+    last.reply(granted(last))
+    assert end(process)[:2] == (0, last.body["id"] + "\n")
 
 
 def test_a_request_that_another_takes_back(vram, daemon):
