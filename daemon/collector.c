@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -216,6 +217,16 @@ static void on_overdue(evutil_socket_t none, short what, void *data)
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
+/* At once, and not with the loop's next turn: whoever asks waits for it. */
+static int send_bytes(struct bufferevent *bev, const void *bytes, size_t size)
+{
+    bool waits = evbuffer_get_length(bufferevent_get_output(bev)) > 0;
+    ssize_t sent =
+        waits ? 0 : send(bufferevent_getfd(bev), bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    size_t done = sent > 0 ? (size_t)sent : 0;
+    return done == size ? 0 : bufferevent_write(bev, (const char *)bytes + done, size - done);
+}
+
 static void send_request(struct collector *collector)
 {
     struct collector_request request = {
@@ -231,7 +242,7 @@ static void send_request(struct collector *collector)
     collector->is_running = true;
     collector->begun_ns = clock_now_ns();
     (void)event_add(collector->on_overdue, &limit);
-    if (bufferevent_write(collector->child->bev, &request, sizeof(request)) < 0) {
+    if (send_bytes(collector->child->bev, &request, sizeof(request)) < 0) {
         on_overdue(-1, 0, collector);
     }
 }

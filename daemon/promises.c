@@ -383,6 +383,14 @@ void promises_stir(struct promises *promises, bool ask)
     figures_poll(promises->daemon);
 }
 
+void promises_look(struct promises *promises, uint64_t since_ns)
+{
+    uint32_t take = take_wanted(promises) | reclaim_take(promises->reclaim);
+    if (promises_may(promises)) {
+        collector_ask_unless_running(promises->daemon->collector, take, clock_now_ns() - since_ns);
+    }
+}
+
 static uint64_t poll_ns(void *data, uint32_t *ret_take)
 {
     struct promises *promises = data;

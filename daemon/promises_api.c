@@ -120,7 +120,7 @@ static int enter(struct promises *promises, struct deal *deal, const struct owne
     if (r < 0) {
         return r;
     }
-    r = ledger_ask(promises->ledger, &deal->request, clock_now_ns());
+    r = ledger_ask(promises->ledger, &deal->request, deal->asked_ns);
     r = r < 0 ? r : promises_join(promises, owner);
     for (size_t i = 0; r == 0 && i < deal->attached_count; i++) {
         r = promises_attach(promises, deal, &deal->attached[i]);
@@ -147,7 +147,7 @@ static void queue(struct promises *promises, struct http_request *request, struc
 {
     deal->owner = deal->request.owner = owner->key;
     deal->request.user = deal->user;
-    deal->asked_ns = clock_now_ns();
+    deal->asked_ns = http_arrived_ns(request);
     int r = enter(promises, deal, owner);
     if (r < 0) {
         promises_drop(promises, deal);
@@ -158,7 +158,8 @@ static void queue(struct promises *promises, struct http_request *request, struc
     deal->http = request;
     http_on_gone(request, gone, promises);
     daemon_changed(promises->daemon);
-    promises_stir(promises, true);
+    promises_stir(promises, false);
+    promises_look(promises, deal->asked_ns);
 }
 
 /* By rights and by the bounds of the configuration; answers where not. */
@@ -219,6 +220,7 @@ static void ask(struct promises *promises, struct http_request *request, const j
     if (!is_allowed(promises, request, peer)) {
         return;
     }
+    promises_look(promises, http_arrived_ns(request)); /* while /proc tells who asks */
     struct deal *deal = deals_add(promises->deals, id);
     if (!deal) {
         http_fail_memory(request);

@@ -47,6 +47,8 @@ struct promises {
 MUST_CHECK int promises_begin(struct promises *promises);
 /* After anything that may change who waits: times, samples, the epoch. `ask`: a sample begun from now on is wanted. */
 void promises_stir(struct promises *promises, bool ask);
+/* Wants a sample begun since then, for a request that has come or is about to. */
+void promises_look(struct promises *promises, uint64_t since_ns);
 /* The owner that a process counts for and holds something; 0: none. */
 uint64_t promises_holder_of(struct promises *promises, pid_t pid, uint64_t start_time);
 /* The owner with a lease that a process counts for; 0: none. */
