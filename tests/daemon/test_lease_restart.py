@@ -126,8 +126,8 @@ def test_restart__a_waiter_that_ended_meanwhile(daemon, crowd):
 
 
 def test_restart__who_does_not_return_is_waited_for_3_seconds(daemon, crowd):
-    holder = crowd.hold("14G")
-    request = Request(daemon, 14 * GIB, owner={"pid": crowd.idler().pid})
+    holder, owner = crowd.hold("14G"), crowd.idler()
+    request = Request(daemon, 14 * GIB, owner={"pid": owner.pid})
     request.wait()
     daemon.stop(signal.SIGKILL)
     kill(holder)
@@ -139,6 +139,7 @@ def test_restart__who_does_not_return_is_waited_for_3_seconds(daemon, crowd):
     assert ids(listed["waiters"]) == [request.id, late.id] and not listed["leases"]
     granted(late.answer())
     assert ids(leases(daemon)["leases"]) == [late.id]
+    granted(Request(daemon, 14 * GIB, id=request.id, owner={"pid": owner.pid}).answer())  # as a new one
 
 
 def test_restart__who_returns_has_its_place(daemon, crowd):
